@@ -1,0 +1,56 @@
+"""Shared test set-up: the --ngspice option, private folders for logs, one thread per process."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from zsgym import pdk
+from zsgym.errors import PdkError
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--ngspice",
+        choices=("required", "if_available", "disabled"),
+        default="if_available",
+        help="tests that simulate: fail when ngspice is missing (required), skip them then, or never run them",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ngspice: needs ngspice and the SKY130 models")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mode = config.getoption("--ngspice")
+    missing = _missing()
+    if mode == "required":
+        if missing:
+            raise pytest.UsageError(f"--ngspice required, but {missing}")
+        return
+    reason = "--ngspice disabled" if mode == "disabled" else missing
+    if reason:
+        for item in items:
+            if item.get_closest_marker("ngspice"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _missing() -> str | None:
+    if shutil.which("ngspice") is None:
+        return "ngspice is not installed"
+    try:
+        pdk.locate()
+    except PdkError as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture(autouse=True)
+def _private_log_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes samples into the user's own log."""
+    monkeypatch.setenv("ZSGYM_LOG_DIR", str(tmp_path / "samples"))

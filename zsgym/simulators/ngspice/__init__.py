@@ -1,0 +1,1 @@
+"""The truth: ngspice with SKY130 models."""

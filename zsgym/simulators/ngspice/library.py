@@ -1,0 +1,162 @@
+"""The `library` engine: libngspice through ctypes.
+
+One process may hold one libngspice, and its state survives from one circuit to the next: a single halted transient
+makes every later command fail. `LibraryEngine` therefore belongs into a process that is thrown away after one sizing
+(see `server`), where start-up, already paid by the parent of the fork, costs nothing.
+"""
+
+import ctypes
+import ctypes.util
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from zsgym.errors import SimulatorCrashError, SimulatorMissingError
+from zsgym.simulators.ngspice.engine import Analysis, Vector, Vectors, complete
+
+DEVICE_QUANTITIES = ("id", "gm", "gds", "gmbs", "vth", "vdsat", "vds", "vgs", "vbs")
+"""Operating-point quantities read for every transistor (A, S, S, S, V, V, V, V, V)."""
+
+INSTALL_HINT = "install it with: apt-get install ngspice libngspice0 (version 39 or newer)"
+_COMPLEX_VECTOR = 2  # VF_COMPLEX in ngspice's vector flags
+
+
+class _VectorInfo(ctypes.Structure):
+    """`vector_info` of sharedspice.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("type", ctypes.c_int),
+        ("flags", ctypes.c_short),
+        ("real", ctypes.POINTER(ctypes.c_double)),
+        ("complex", ctypes.POINTER(ctypes.c_double)),
+        ("length", ctypes.c_int),
+    )
+
+
+_SendText = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p)
+_ControlledExit = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_int, ctypes.c_bool, ctypes.c_bool, ctypes.c_int, ctypes.c_void_p
+)
+
+
+def load_library() -> ctypes.CDLL:
+    """libngspice, with the signatures that are used here.
+
+    :raises SimulatorMissingError: the shared library is not installed.
+    """
+    for name in ("libngspice.so.0", ctypes.util.find_library("ngspice")):
+        if name is None:
+            continue
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        library.ngGet_Vec_Info.restype = ctypes.POINTER(_VectorInfo)
+        library.ngGet_Vec_Info.argtypes = [ctypes.c_char_p]
+        library.ngSpice_Command.argtypes = [ctypes.c_char_p]
+        return library
+    raise SimulatorMissingError(f"libngspice was not found; {INSTALL_HINT}")
+
+
+class LibraryEngine:
+    """libngspice, initialised and ready for its first circuit."""
+
+    def __init__(self) -> None:
+        self._library = load_library()
+        self._messages: list[str] = []
+        self._fatal: str | None = None
+        self._deck: Sequence[str] | None = None
+        # ctypes callbacks must outlive the library's use of them.
+        self._callbacks = (_SendText(self._on_text), _ControlledExit(self._on_exit))
+        send, leave = self._callbacks
+        self._library.ngSpice_Init(send, None, leave, None, None, None, None)
+        # Debian's build solves BSIM4 with OpenMP threads, which spin against those of other workers.
+        self._command("set num_threads=1")
+        self._command("version -s")
+        found = re.search(r"ngspice-(\S+)", "\n".join(self._messages))
+        self.version = found[1] if found else "unknown"
+
+    def run(self, deck: Sequence[str], analyses: Sequence[Analysis]) -> dict[str, Vectors]:
+        """See `Engine.run`. A deck stays loaded while the same object is passed again."""
+        if deck is not self._deck:
+            self._load(deck)
+        return {analysis.name: self._analyse(analysis) for analysis in analyses}
+
+    def operating_points(self) -> dict[str, dict[str, float]]:
+        """See `Engine.operating_points`: one `show` for all transistors, which costs a fraction of single queries."""
+        self._messages.clear()
+        self._command(f"show m : {' '.join(DEVICE_QUANTITIES)}")
+        return parse_show("\n".join(self._messages))
+
+    def _load(self, deck: Sequence[str]) -> None:
+        if self._deck is not None:
+            self._command("remcirc")
+        self._messages.clear()
+        lines = (ctypes.c_char_p * (len(deck) + 1))(*(line.encode() for line in deck), None)
+        if self._library.ngSpice_Circ(lines) != 0:
+            raise SimulatorCrashError(f"ngspice refused the deck: {self._tail()}")
+        self._check_alive()
+        self._deck = deck
+
+    def _analyse(self, analysis: Analysis) -> Vectors:
+        self._messages.clear()
+        for command in analysis.commands:
+            self._command(command)
+        if analysis.max_points is not None:
+            self._command(f"stop after {analysis.max_points}")
+        self._command("destroy all")  # a stale vector can then never be read as a fresh one
+        self._command(analysis.run)
+        with complete(analysis.name, self._messages):
+            return {name: self._vector(name) for name in analysis.vectors}
+
+    def _vector(self, name: str) -> Vector:
+        pointer = self._library.ngGet_Vec_Info(name.encode())
+        if not pointer or pointer.contents.length == 0:
+            raise KeyError(name)
+        info = pointer.contents
+        if info.flags & _COMPLEX_VECTOR:
+            parts = np.ctypeslib.as_array(info.complex, (2 * info.length,)).copy()
+            return parts.view(np.complex128)
+        return np.ctypeslib.as_array(info.real, (info.length,)).copy()
+
+    def _command(self, text: str) -> None:
+        self._library.ngSpice_Command(text.encode())
+        self._check_alive()
+
+    def _check_alive(self) -> None:
+        if self._fatal is not None:
+            raise SimulatorCrashError(f"libngspice gave up ({self._fatal}): {self._tail()}")
+
+    def _tail(self) -> str:
+        return "\n".join(self._messages)[-400:]
+
+    def _on_text(self, text: bytes, _ident: int, _data: int | None) -> int:
+        self._messages.append(text.decode("utf-8", errors="replace"))
+        return 0
+
+    def _on_exit(self, status: int, _immediate: bool, on_quit: bool, _ident: int, _data: int | None) -> int:
+        self._fatal = f"exit status {status}{', on quit' if on_quit else ''}"
+        return 0
+
+
+def parse_show(text: str) -> dict[str, dict[str, float]]:
+    """Reads the table of `show`: rows of quantities, columns of devices, in blocks.
+
+    >>> parse_show("stdout device   m2   m1\\nstdout id   2e-6   1e-6")
+    {'m2': {'id': 2e-06}, 'm1': {'id': 1e-06}}
+    """
+    points: dict[str, dict[str, float]] = {}
+    devices: list[str] = []
+    for line in text.splitlines():
+        words = line.removeprefix("stdout ").split()
+        if not words:
+            continue
+        if words[0] == "device":
+            devices = words[1:]
+            points.update((device, {}) for device in devices)
+        elif words[0] in DEVICE_QUANTITIES and len(words) == len(devices) + 1:
+            for device, value in zip(devices, words[1:], strict=True):
+                points[device][words[0]] = float(value)
+    return points
