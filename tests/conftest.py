@@ -7,10 +7,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from zsgym import pdk
 from zsgym.errors import PdkError
+
+
+# Machines are shared: how long one example takes says nothing about the code.
+hypothesis.settings.register_profile("zsgym", deadline=None)
+hypothesis.settings.load_profile("zsgym")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

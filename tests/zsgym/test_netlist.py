@@ -1,0 +1,437 @@
+"""The netlist subset: what is read means the same in Python, in ngspice and when written back; the rest is refused."""
+
+import math
+import random
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zsgym.circuits import load_circuit
+from zsgym.errors import ConfigError, NetlistError
+from zsgym.netlist import Device, DeviceKind, Expression, Subcircuit, flatten, parse_netlist, write_subcircuit
+from zsgym.netlist.expressions import FUNCTIONS, Call, Name, Negation, Node, Number, Operation, parse_number
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+KINDS: list[DeviceKind] = ["nmos", "pmos", "resistor", "capacitor", "inductor", "isource", "vsource"]
+NAMES = ("a", "b_2", "w_gm3")
+VALUES = {"a": 2.5, "b_2": 0.75, "w_gm3": 12.0}
+
+# --- strategies -----------------------------------------------------------------------------------------------------
+
+numbers = st.floats(min_value=0, max_value=1e12, allow_nan=False, allow_infinity=False).map(
+    lambda value: Number(float(f"{value:.6g}"))
+)
+
+
+def _compound(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    calls = st.sampled_from(sorted(FUNCTIONS)).flatmap(
+        lambda name: st.tuples(*[inner] * FUNCTIONS[name][0]).map(lambda arguments: Call(name, arguments))
+    )
+    return st.one_of(
+        inner.map(Negation),
+        st.builds(Operation, st.sampled_from(["+", "-", "*", "/"]), inner, inner),
+        st.builds(Operation, st.just("**"), inner, st.sampled_from([Number(2.0), Number(0.5), Negation(Number(1.0))])),
+        calls,
+    )
+
+
+expressions = st.recursive(st.one_of(numbers, st.sampled_from(NAMES).map(Name)), _compound, max_leaves=12).map(
+    Expression
+)
+nets = st.sampled_from(["vss", "vdd", "inn", "inp", "out", "n1", "n2", "0"])
+
+
+@st.composite
+def devices(draw: st.DrawFn, index: int) -> Device:
+    kind = draw(st.sampled_from(KINDS))
+    values = {key: draw(expressions) for key in draw(st.sets(st.sampled_from(["m", "nf", "ad"])))}
+    if kind in ("nmos", "pmos"):
+        model = "sky130_fd_pr__nfet_01v8" if kind == "nmos" else "sky130_fd_pr__pfet_01v8"
+        values |= {"w": draw(expressions), "l": draw(expressions)}
+        letter = draw(st.sampled_from(["xm", "m"]))
+        return Device(f"{letter}{index}", kind, {pin: draw(nets) for pin in "dgsb"}, model, values)
+    letter = {"resistor": "r", "capacitor": "c", "inductor": "l", "isource": "i", "vsource": "v"}[kind]
+    value = {"value": draw(expressions)}
+    if "m" in values and kind != "vsource":
+        value["m"] = values["m"]
+    return Device(f"{letter}{index}", kind, {"p": draw(nets), "n": draw(nets)}, None, value)
+
+
+@st.composite
+def subcircuits(draw: st.DrawFn) -> Subcircuit:
+    count = draw(st.integers(1, 6))
+    defaults = {name: Expression(draw(numbers)) for name in draw(st.sets(st.sampled_from(["a", "b_2"])))}
+    members = tuple(draw(devices(index)) for index in range(count))
+    return Subcircuit("top", ("vss", "vdd", "inn", "inp", "out"), members, defaults)
+
+
+# --- expressions ----------------------------------------------------------------------------------------------------
+
+
+@given(expressions)
+def test_expression_text_reads_back_as_the_same_tree(expression: Expression) -> None:
+    assert Expression.parse(str(expression)) == expression
+
+
+@given(expressions)
+def test_expression_equals_python(expression: Expression) -> None:
+    functions = {"sqrt": math.sqrt, "min": min, "max": max, "abs": abs, "int": math.trunc, "floor": math.floor}
+    try:
+        expected = eval(str(expression), {"__builtins__": {}}, {**functions, **VALUES})
+        expected = float(expected) if not isinstance(expected, complex) else math.nan
+    except (ArithmeticError, ValueError):
+        expected = math.nan
+    if math.isfinite(expected) and not _has_negative_base(expression.root):
+        assert expression.evaluate(VALUES) == expected
+    else:
+        with pytest.raises(NetlistError):
+            expression.evaluate(VALUES)
+
+
+def _has_negative_base(node: Node) -> bool:
+    match node:
+        case Operation(operator, left, right):
+            inside = _has_negative_base(left) or _has_negative_base(right)
+            return inside or (operator == "**" and Expression(left).evaluate(VALUES) < 0)
+        case Negation(operand):
+            return _has_negative_base(operand)
+        case Call(_, arguments):
+            return any(map(_has_negative_base, arguments))
+    return False
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("10p", 10e-12),
+        ("10pF", 10e-12),
+        ("2.2k", 2200.0),
+        ("1kOhm", 1000.0),
+        ("1meg", 1e6),
+        ("1MEGhz", 1e6),
+        ("3m", 3e-3),
+        ("1f", 1e-15),
+        ("5V", 5.0),
+        ("10uA", 10e-6),
+        ("1mil", 25.4e-6),
+        (".5n", 0.5e-9),
+        ("1.e3", 1000.0),
+        ("1e-6", 1e-6),
+        ("2e3k", 2e6),
+        ("-5u", -5e-6),
+        ("7t", 7e12),
+        ("7g", 7e9),
+    ],
+)
+def test_engineering_suffixes(text: str, value: float) -> None:
+    assert parse_number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "k", "5a", "1mm", "1e", "1.2.3", "ten", "0x10", "1 k"])
+def test_what_is_no_number(text: str) -> None:
+    assert parse_number(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        ("1+", "the end"),
+        ("(1", "'\\)'"),
+        ("a b", "unexpected 'b'"),
+        ("a % b", "unexpected '%'"),
+        ("sin(a)", "unknown function 'sin'; supported: sqrt"),
+        ("min(a)", "takes 2 arguments, not 1"),
+        ("sqrt(a,b)", "takes 1 argument, not 2"),
+        ("a**b**c", "write parentheses"),
+        ("4*-a**2", "write parentheses"),
+        ("1mil", "25.4e-6"),
+        ("1e999", "no number"),
+        ("3x", "'3x' is no number; suffixes are t g meg"),
+    ],
+)
+def test_refused_expressions_say_why(text: str, why: str) -> None:
+    with pytest.raises(NetlistError, match=why):
+        Expression.parse(text)
+
+
+@pytest.mark.parametrize("text", ["1/a", "sqrt(-1-a)", "(a-1)**0.5", "1e308*10", "b"])
+def test_undefined_values_are_errors(text: str) -> None:
+    with pytest.raises(NetlistError):
+        Expression.parse(text).evaluate({"a": 0.0})
+
+
+def test_names_are_found_in_any_case() -> None:
+    expression = Expression.parse("M_gm3*4")
+    assert expression.names == {"m_gm3"}
+    assert expression.evaluate({"M_gm3": 3}) == 12.0
+    with pytest.raises(NetlistError, match="'m_gm3' has no value; given: M_gm2"):
+        expression.evaluate({"M_gm2": 3})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_constants_are_finite(value: float) -> None:
+    with pytest.raises(NetlistError, match="finite"):
+        Expression.constant(value)
+
+
+# --- reading and writing --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(subcircuits())
+def test_written_netlist_reads_back_unchanged(subcircuit: Subcircuit) -> None:
+    text = write_subcircuit(subcircuit)
+    assert parse_netlist(text) == {"top": subcircuit}
+    assert write_subcircuit(parse_netlist(text)["top"]) == text
+
+
+@settings(max_examples=60)
+@given(subcircuits(), st.integers(0, 2**32))
+def test_layout_case_and_comments_do_not_matter(subcircuit: Subcircuit, seed: int) -> None:
+    assert parse_netlist(_scramble(write_subcircuit(subcircuit), random.Random(seed))) == {"top": subcircuit}
+
+
+def _scramble(text: str, rng: random.Random) -> str:
+    """The same netlist in another layout: case, spaces, continuation lines, quotes for braces, comments."""
+    result = ["* a title"]
+    for line in text.splitlines():
+        line = "".join(rng.choice((letter.lower(), letter.upper())) for letter in line)
+        if rng.random() < 0.5:
+            line = line.replace("{", "'").replace("}", "'")
+        words = []
+        for word in line.split(" "):
+            words.append(word.replace("=", rng.choice(("=", " = ", "= "))))
+        joined = words[0]
+        for word in words[1:]:
+            joined += rng.choice(
+                (" ", "\t", "   ", "\n+ ", " ; note\n+", " $ note\n\n* note = {\n  +  ", " // note\n+")
+            )
+            joined += word
+        result.append(rng.choice(("", "  ")) + joined + rng.choice(("", "  ", " ; 2 of 3", " $ it's")))
+    return "\n".join(result) + rng.choice(("", "\n.end\n"))
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.spice")), ids=lambda path: path.stem)
+def test_golden_canonical_text(path: Path) -> None:
+    """Each golden file holds a netlist and, below the line of dashes, the flat text of its last subcircuit."""
+    netlist, _, expected = path.read_text().partition("* ---- canonical ----\n")
+    subcircuits = parse_netlist(netlist, path.name)
+    assert write_subcircuit(flatten(subcircuits, list(subcircuits)[-1])) == expected
+
+
+def test_golden_files_exist() -> None:
+    assert len(list(GOLDEN.glob("*.spice"))) >= 2
+
+
+@pytest.mark.parametrize("name", ["nmcf", "nmcnr"])
+def test_golden_shipped_circuits(name: str) -> None:
+    """The hash of a shipped circuit is stored with every sample: its canonical text must not change unnoticed."""
+    expected = (GOLDEN / f"{name}.canonical").read_text()
+    assert write_subcircuit(load_circuit(name).subcircuit).lower() == expected
+
+
+WRAP = ".subckt s a b\n{}\n.ends"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("D1 a b diode", "device 'd1' is not supported; supported: .subckt, .ends, .param and devices"),
+        ("E1 a b c d 10", "not supported"),
+        (".model m nmos", "'.model' is not supported"),
+        (".include x.spice", "'.include' is not supported"),
+        ("X1 a b filter", "unknown subcircuit 'filter'; defined in this file: s"),
+        ("XM1 a b a b bsim W=1 L=1", "no subcircuit of this file and no transistor"),
+        ("XM1 a b a b nfet_pfet W=1 L=1", "no transistor"),
+        ("M1 a b a nfet W=1 L=1", "needs the nets d g s b and a model"),
+        ("M1 a b a b nfet W=1", "has no L="),
+        ("M1 a b a b nfet W=1 L=1 width=2", "unknown transistor parameter 'width'; supported: w l m"),
+        ("M1 a b a b nfet W=1 L=1 W=2", "'w' is given twice"),
+        ("R1 a b", "needs two nets and one value"),
+        ("R1 a b 1 2", "needs two nets and one value"),
+        ("C1 a b 1p ic=0", "unknown parameter 'ic' of capacitor 'c1'"),
+        ("V1 a b 1 m=2", "unknown parameter 'm' of vsource"),
+        ("V1 a b sin(0 1 1k)", "needs two nets|is no value"),
+        ("R1 a b 1%", "is no value"),
+        ("R1 a b {1", "brace or quote is not closed"),
+        ("R1 a b '1", "brace or quote is not closed"),
+        ("R1 a b {1+}", "cannot read the expression"),
+        ("R1 a b r=", "is no value"),
+        ("R1 a b m=1 5", "expected a name=value pair"),
+        ("R1 a b 1\nR1 a b 2", "device 'r1' is defined twice"),
+        (".param x", "name=value"),
+        (".param x={y} y=1", "used before it is defined"),
+        (".param x={x}", "used before it is defined"),
+        (".param x=1 \n.param x=2", "defined twice"),
+        (".subckt t a b", "inside .subckt 's'"),
+    ],
+)
+def test_what_is_refused_names_file_and_line(line: str, why: str) -> None:
+    with pytest.raises(NetlistError, match=why) as caught:
+        parse_netlist("* title\n" + WRAP.format(line), "amp.spice")
+    assert re.match(r"amp\.spice:[34]: ", str(caught.value))
+    assert isinstance(caught.value, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "why"),
+    [
+        ("+ continued", "f:1", "needs a line before it"),
+        (".subckt s a\n", "f:1", "has no .ends"),
+        (".subckt s\n.ends", "f:1", "at least one port"),
+        (".subckt s a a\n.ends", "f:1", "listed twice"),
+        (".subckt s a\n.ends t", "f:2", "does not close .subckt 's'"),
+        (".ends", "f:1", "does not close a .subckt"),
+        ("R1 a b 1", "f:1", "outside .subckt"),
+        (".param x=1", "f:1", "declared in the circuit's YAML"),
+        (".subckt s a x=1 y={x}\n.ends", "f:1", "uses a parameter of the same line"),
+        (".subckt s a\n.ends\n.subckt S a\n.ends", "f:3", "defined twice"),
+        (".subckt s a x=1\n.param x=2\n.ends", "f:2", "defined twice"),
+    ],
+)
+def test_broken_structure(text: str, where: str, why: str) -> None:
+    with pytest.raises(NetlistError, match=f"{where}: .*{re.escape(why)}"):
+        parse_netlist(text, "f")
+
+
+def test_error_of_a_continued_line_names_its_first_line() -> None:
+    with pytest.raises(NetlistError, match="f:2: "):
+        parse_netlist(".subckt s a b\nM1 a b\n+ a b\n+ nfet W=1\n.ends", "f")
+
+
+def test_constants_are_put_in() -> None:
+    text = ".subckt s a b w=2\nR1 a b {2*r}\n.param k=3 r={k*w*x}\n.ends"
+    resistor = parse_netlist(text)["s"].devices[0]
+    assert resistor.names == {"w", "x"}
+    assert resistor.values["value"].evaluate({"w": 2, "x": 5}) == 60.0
+    assert parse_netlist(text)["s"].names == {"x"}
+
+
+def test_value_may_be_named() -> None:
+    text = WRAP.format("C1 a b c=1p\nR1 a b r=2k m=3\nI1 a b dc 5u\nI2 a b dc={x}\nV1 a b value=1.8")
+    values = [device.values for device in parse_netlist(text)["s"].devices]
+    assert [v["value"] for v in values[:3]] == [Expression.constant(x) for x in (1e-12, 2000.0, 5e-6)]
+    assert values[1]["m"] == Expression.constant(3)
+
+
+# --- hierarchy ------------------------------------------------------------------------------------------------------
+
+HIERARCHY = """
+.subckt unit in out r=1k
+R1 in mid {r}
+C1 mid 0 1p
+XM1 out mid 0 0 nfet W=1 L={l}
+.ends
+.subckt pair in out
+Xa in x unit r={2*rr}
+Xb x out unit m=2
+.ends
+.subckt top in out
+Xp in out pair m={k}
+.ends
+"""
+
+
+def test_flatten_names_nets_parameters_and_multipliers() -> None:
+    flat = flatten(parse_netlist(HIERARCHY), "TOP")
+    by_name = {device.name: device for device in flat.devices}
+    assert list(by_name) == ["r.xp.xa.r1", "c.xp.xa.c1", "xp.xa.xm1", "r.xp.xb.r1", "c.xp.xb.c1", "xp.xb.xm1"]
+    assert by_name["r.xp.xa.r1"].nodes == {"p": "in", "n": "xp.xa.mid"}
+    assert by_name["xp.xa.xm1"].nodes == {"d": "xp.x", "g": "xp.xa.mid", "s": "0", "b": "0"}
+    assert by_name["xp.xb.xm1"].nodes["d"] == "out"
+    assert by_name["r.xp.xa.r1"].values["value"].evaluate({"rr": 3}) == 6
+    assert by_name["r.xp.xb.r1"].values["value"].evaluate() == 1000
+    assert by_name["xp.xb.xm1"].values["m"].evaluate({"k": 5}) == 10
+    assert flat.names == {"l", "k", "rr"}
+    assert parse_netlist(write_subcircuit(flat))["top"] == flat
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (".subckt a p\nX1 p a\n.ends\n", "x1: subcircuit 'a' contains itself"),
+        (".subckt b p\nX2 p a\n.ends\n.subckt a p\nX1 p b\n.ends\n", "x1.x2: subcircuit 'a' contains itself"),
+        (".subckt b p q=1\n.ends\n.subckt a p\nX1 p b z=1\n.ends\n", "x1: 'b' has no parameter 'z'; it has: q"),
+        (".subckt b p\nV1 p 0 1\n.ends\n.subckt a p\nX1 p b m=2\n.ends\n", "v.x1.v1: a voltage source"),
+        (".subckt c p\n.ends\n", "no subcircuit 'a'; defined: c"),
+    ],
+)
+def test_hierarchy_errors_print_the_path(body: str, why: str) -> None:
+    with pytest.raises(NetlistError, match=re.escape(why)):
+        flatten(parse_netlist(body), "a")
+
+
+def test_instance_with_wrong_number_of_nets() -> None:
+    with pytest.raises(NetlistError, match="connects 1 nets, but 'b' has the 2 ports p q"):
+        parse_netlist(".subckt b p q\n.ends\n.subckt a p\nX1 p b\n.ends\n")
+
+
+# --- agreement with the real simulator ------------------------------------------------------------------------------
+
+
+def _ngspice(tmp_path: Path, deck: str) -> dict[str, float]:
+    """Operating-point voltages of a deck whose first line is its title."""
+    (tmp_path / "deck.cir").write_text(deck + "\n.control\nset numdgt=15\nop\nprint all\n.endc\n.end\n")
+    run = subprocess.run(
+        ["ngspice", "-n", "-b", "deck.cir"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    found = re.findall(r"^(\S+) = (\S+)$", run.stdout, re.MULTILINE)
+    assert found, run.stdout + run.stderr
+    return {name.removeprefix("v(").removesuffix(")"): float(value) for name, value in found}
+
+
+@pytest.mark.ngspice
+@settings(max_examples=3, derandomize=True)
+@given(st.lists(expressions, min_size=60, max_size=60))
+def test_expressions_mean_the_same_in_ngspice(
+    tmp_path_factory: pytest.TempPathFactory, batch: list[Expression]
+) -> None:
+    expected = {}
+    for index, expression in enumerate(batch):
+        try:
+            expected[f"e{index}"] = expression.evaluate(VALUES)
+        except NetlistError:
+            continue
+    lines = [f"Ve{i} e{i} 0 {{{batch[int(i)]}}}" for i in (name[1:] for name in expected)]
+    parameters = " ".join(f"{name}={value}" for name, value in VALUES.items())
+    deck = "\n".join(["expressions", f".param {parameters}", "v0 always 0 1", *lines])
+    measured = _ngspice(tmp_path_factory.mktemp("expressions"), deck)
+    assert {name: measured[name] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-30)
+
+
+# Stand-ins for the SKY130 subcircuits: the full library takes seconds to read and is tested with the PDK.
+STAND_INS = """
+.model nm nmos level=1 vto=0.5 kp=200u lambda=0.05
+.model pm pmos level=1 vto=-0.5 kp=80u lambda=0.05
+.subckt sky130_fd_pr__nfet_01v8 d g s b w=1 l=1 nf=1
+M1 d g s b nm W={w*1u} L={l*1u}
+.ends
+.subckt sky130_fd_pr__pfet_01v8 d g s b w=1 l=1 nf=1
+M1 d g s b pm W={w*1u} L={l*1u}
+.ends
+"""
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("name", ["nmcf", "nmcnr"])
+def test_shipped_netlist_runs_in_plain_ngspice_and_equals_its_canonical_text(tmp_path: Path, name: str) -> None:
+    circuit = load_circuit(name)
+    sizing = circuit.sizing(circuit.from_unit([0.2] * len(circuit.parameters)))
+    parameters = ".param " + " ".join(f"{key}={value!r}" for key, value in sizing.items())
+    bench = f"Xa 0 vdd out inp out {name}\nVdd vdd 0 1.8\nVin inp 0 0.72\nCl out 0 10p"
+
+    def voltages(folder: str, netlist: str) -> dict[str, float]:
+        (tmp_path / folder).mkdir()
+        return _ngspice(tmp_path / folder, "\n".join(["bench", parameters, STAND_INS, netlist, bench]))
+
+    plain = voltages("plain", circuit.netlist_text)
+    canonical = voltages("canonical", write_subcircuit(circuit.subcircuit))
+    internal = {f"xa.{net}" for net in circuit.subcircuit.nets} - {f"xa.{port}" for port in circuit.subcircuit.ports}
+    assert internal <= plain.keys()
+    assert canonical == pytest.approx(plain, rel=1e-9)
+    assert plain["out"] == pytest.approx(0.72, abs=0.05), "unity feedback must hold the output at the input"

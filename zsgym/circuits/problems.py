@@ -1,0 +1,104 @@
+"""Reading YAML strictly, and turning what is wrong with it into short lines that name file, key and valid choices."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from zsgym.errors import ConfigError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def read_model(path: Path, model: type[ModelT]) -> ModelT:
+    """Read a YAML file into a pydantic model.
+
+    :raises ConfigError: the file cannot be read, is no YAML, repeats a key or does not fit the model: one line per
+        problem, each with the file, the key and the valid choices.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(_keys(model))}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in describe(error, model))) from error
+
+
+def did_you_mean(name: object, choices: Iterable[str], label: str = "Valid") -> str:
+    """The end of an error message: the nearest valid choice, if any is near, and all of them."""
+    names = list(choices)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    return (f"Did you mean {near[0]!r}? " if near else "") + f"{label}: {', '.join(names) or 'none'}"
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line per problem of a pydantic error, `key.key: what is wrong`."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = [str(part) for part in problem["loc"] if part != "[key]"]
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key. {did_you_mean(where[-1], _keys_at(model, where[:-1]))}"
+        elif problem["type"] == "missing":
+            message = "this key is required"
+        elif problem["type"] == "literal_error":
+            choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            message = f"{problem['input']!r} is not valid here. {did_you_mean(problem['input'], choices)}"
+        elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
+            message = f"{message} (got {problem['input']!r})"
+        # A check over the whole file reports several problems, one per line.
+        lines += [f"{'.'.join(where)}: {line}" if where else line for line in message.splitlines()]
+    return lines
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _keys_at(model: type[BaseModel], where: list[str]) -> list[str]:
+    """Valid keys of the mapping that a location inside a model leads to."""
+    for position, key in enumerate(where):
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if key in fields:
+            below = _model_in(fields[key].annotation)
+            # The key after a `dict[str, Model]` is free: it belongs to the mapping, not to a model.
+            if below is None:
+                return []
+            model = below
+        elif position == 0:
+            return []
+    return _keys(model)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The pydantic model inside an annotation such as `dict[str, Model]` or `Model | None`."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) else None
+    inner = [_model_in(argument) for argument in typing.get_args(annotation)]
+    return next((found for found in inner if found is not None), None)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML lets a repeated key win silently; a parameter that is listed twice must not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is repeated", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
