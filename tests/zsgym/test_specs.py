@@ -1,0 +1,98 @@
+"""Spec margins, reward and targets."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.specs import FAILURE_REWARD, meets_all, resolve_targets, reward, spec_margins
+
+finite = st.floats(-1e12, 1e12, allow_nan=False)
+names = st.sampled_from(METRIC_NAMES)
+
+
+def test_margin_is_the_published_formula() -> None:
+    assert spec_margins({"dc_gain": 117.0}, {"dc_gain": 130.0})["dc_gain"] == pytest.approx(-13.0 / 247.0)
+    assert spec_margins({"power": 300e-6}, {"power": 200e-6})["power"] == pytest.approx(-0.2)
+    assert spec_margins({"power": 100e-6}, {"power": 200e-6})["power"] == pytest.approx(1.0 / 3.0)
+
+
+def test_offset_counts_by_its_magnitude() -> None:
+    assert spec_margins({"vos": -1e-3}, {"vos": 40e-6}) == spec_margins({"vos": 1e-3}, {"vos": 40e-6})
+    assert spec_margins({"vos": -1e-3}, {"vos": 40e-6})["vos"] < 0.0
+    assert spec_margins({"vos": -20e-6}, {"vos": 40e-6})["vos"] > 0.0
+
+
+@given(name=names, metric=finite, target=finite)
+def test_margin_is_bounded_and_its_sign_says_whether_the_spec_is_met(name: str, metric: float, target: float) -> None:
+    margin = spec_margins({name: metric}, {name: target})[name]
+    assert -1.0 <= margin <= 1.0
+    kind = METRIC_BY_NAME[name]
+    value, wanted = kind.magnitude(metric), kind.magnitude(target)
+    if value != wanted:
+        # Differences below the resolution of floating point may vanish, but may never change sides.
+        met = value > wanted if kind.better is Better.HIGH else value < wanted
+        assert margin >= 0.0 if met else margin <= 0.0
+    else:
+        assert margin == 0.0
+        assert math.copysign(1.0, margin) == 1.0
+
+
+@given(name=names, target=st.floats(1e-9, 1e9), steps=st.lists(st.floats(1e-9, 1e9), min_size=2, max_size=2))
+def test_a_better_metric_never_has_a_smaller_margin(name: str, target: float, steps: list[float]) -> None:
+    low, high = sorted(steps)
+    better, worse = (high, low) if METRIC_BY_NAME[name].better is Better.HIGH else (low, high)
+    assert spec_margins({name: better}, {name: target})[name] >= spec_margins({name: worse}, {name: target})[name]
+
+
+def test_zero_metric_and_zero_target_meet() -> None:
+    assert spec_margins({"vos": 0.0}, {"vos": 0.0}) == {"vos": 0.0}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_not_finite_is_an_error_and_not_a_margin(bad: float) -> None:
+    with pytest.raises(ConfigError, match="gbw"):
+        spec_margins({"gbw": bad}, {"gbw": 1e6})
+
+
+def test_a_missing_metric_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="gbw"):
+        spec_margins({"dc_gain": 100.0}, {"gbw": 1e6})
+
+
+def test_reward_sums_only_what_is_missed() -> None:
+    assert reward({"gbw": -0.25, "power": 0.5, "vos": -0.5}) == -0.75
+    assert reward({"gbw": 0.0, "power": 0.5}) == 0.0
+    assert meets_all({"gbw": 0.0, "power": 0.5})
+    assert not meets_all({"gbw": -1e-12, "power": 0.5})
+
+
+def test_a_failure_is_worse_than_any_working_amplifier() -> None:
+    assert reward(dict.fromkeys(METRIC_NAMES, -1.0)) > FAILURE_REWARD / 2
+
+
+def test_targets_are_merged_dropped_and_ordered() -> None:
+    targets = resolve_targets({"power": 2e-4, "dc_gain": 130.0}, {"gbw": 1000000, "power": None})
+    assert targets == {"dc_gain": 130.0, "gbw": 1e6}
+    assert list(targets) == ["dc_gain", "gbw"]
+    assert all(type(value) is float for value in targets.values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"gain": 100.0}, "unknown metric 'gain'.*Did you mean 'dc_gain'"),
+        ({"bandwith": 100.0}, "Metrics: tc, power"),
+        ({"gbw": math.nan}, "target of gbw must be a finite number in Hz"),
+        ({"gbw": "1e6"}, "target of gbw"),
+        ({"gbw": True}, "target of gbw"),
+        ({"dc_gain": None}, "no spec is left"),
+        (["gbw"], "mapping"),
+    ],
+)
+def test_invalid_targets_are_named(overrides: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve_targets({"dc_gain": 130.0}, overrides)

@@ -1,0 +1,254 @@
+"""The batched core behind every face: it has sizings simulated in one batch, judges them and logs them.
+
+A core runs `num_envs` sub-environments of one circuit on one simulator. `SizingEnv` (Gymnasium, one), `SizingVectorEnv`
+(Gymnasium, many) and `SizingVecEnv` (Stable-Baselines3) are thin translations of its states, which is why they agree
+to the bit. Faces own the random number generators and decide when a sub-environment is reset; the core owns the rest.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from numpy.typing import ArrayLike, NDArray
+
+from zsgym import simulators
+from zsgym.circuits import DEFAULT_VERDICT, Circuit, did_you_mean, load_circuit
+from zsgym.envs.recording import Recorder
+from zsgym.envs.state import State
+from zsgym.envs.task import SizingTask, TaskArguments
+from zsgym.errors import ConfigError, SimulatorError, SimulatorOutputError
+from zsgym.metrics import METRIC_NAMES
+from zsgym.outcome import Outcome, Sizing, Status
+from zsgym.simulators.base import Simulator
+
+
+class CoreArguments(TaskArguments, total=False):
+    """Every argument that the three faces share; `SizingEnv` documents them."""
+
+    backend: str | Simulator
+    backend_options: Mapping[str, Any] | None
+    workers: int
+    log: bool | str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A sizing that is about to be simulated; `previous` and `action` are None at the start of an episode."""
+
+    slot: int
+    seed: int | None
+    unit: NDArray[np.float64]
+    sizing: Sizing
+    targets: Mapping[str, float]
+    previous: State | None = None
+    action: NDArray[np.float64] | None = None
+
+
+class SizingCore:
+    """`num_envs` sub-environments over one simulator."""
+
+    def __init__(
+        self,
+        circuit: str | os.PathLike[str] | Circuit,
+        num_envs: int = 1,
+        step_limit: int | None = None,
+        **arguments: Unpack[CoreArguments],
+    ) -> None:
+        """Load the circuit, validate the arguments and start the simulator.
+
+        :param step_limit: number of steps at which an episode counts as truncated; None for no limit.
+        :raises ConfigError: an argument is invalid; the message names the valid choices.
+        :raises SimulatorError: the backend cannot be started.
+        """
+        for name in arguments:
+            if name not in CoreArguments.__optional_keys__:
+                raise ConfigError(
+                    f"unknown argument {name!r}. {did_you_mean(name, sorted(CoreArguments.__optional_keys__))}"
+                )
+        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
+            raise ConfigError(f"the number of environments must be a positive integer, got {num_envs!r}")
+        if step_limit is not None and step_limit < 1:
+            raise ConfigError(f"max_episode_steps must be at least 1 (or None), got {step_limit!r}")
+        self.circuit = load_circuit(circuit) if isinstance(circuit, str | os.PathLike) else circuit
+        self.num_envs = num_envs
+        self.step_limit = step_limit
+        self.env_id: str | None = None
+        backend = arguments.pop("backend", "ngspice")
+        options = dict(arguments.pop("backend_options", None) or {})
+        workers = arguments.pop("workers", 1)
+        log = arguments.pop("log", True)
+        self.task = SizingTask.create(self.circuit, arguments)
+        self._recorder = Recorder(self.circuit, self.task.conditions, options.get("policy", DEFAULT_VERDICT), log)
+        self._states: list[State | None] = [None] * num_envs
+        self._episodes = 0
+        self._closed = False
+        # Last, so that an invalid argument leaves no process behind.
+        self._owns_simulator = isinstance(backend, str)
+        self.simulator = self._simulator(backend, workers, options)
+
+    def state(self, slot: int) -> State:
+        """The current state of one sub-environment.
+
+        :raises ResetNeeded: it has none yet.
+        """
+        state = self._states[slot]
+        if state is None:
+            raise ResetNeeded("the environment has no state before the first reset(): call reset() first")
+        return state
+
+    def reset(
+        self,
+        generators: Mapping[int, np.random.Generator],
+        seeds: Mapping[int, int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> list[State]:
+        """Begin new episodes in some sub-environments; the starting sizings are simulated in one batch.
+
+        :param generators: sub-environment -> what draws its starting sizing.
+        :param seeds: sub-environment -> what its generator has just been seeded with; only written to the log.
+        :param options: `targets` and `sizing`, for these episodes only (see `SizingTask.start`).
+        :raises ConfigError: an option is unknown or invalid.
+        :raises SimulatorError: the infrastructure failed; states and generators are as before.
+        """
+        with _restored_on_error(generators):
+            return self._run([self._start(slot, generators[slot], seeds or {}, options or {}) for slot in generators])
+
+    def step(
+        self, actions: Sequence[ArrayLike] | NDArray[Any], restart: Mapping[int, np.random.Generator] | None = None
+    ) -> list[State]:
+        """Move every sub-environment by one action, in one batch.
+
+        :param actions: one per sub-environment, each of shape (parameters,), finite; clipped to [-1, 1].
+        :param restart: sub-environments that begin a new episode instead (their action is ignored) -> generator.
+        :raises ConfigError: an action of a wrong shape, or not finite.
+        :raises ResetNeeded: a sub-environment was never reset, or its episode has terminated.
+        :raises SimulatorError: the infrastructure failed; states and generators are as before.
+        """
+        if len(actions) != self.num_envs:
+            raise ConfigError(f"expected one action for each of {self.num_envs} environments, got {len(actions)}")
+        restart = restart or {}
+        with _restored_on_error(restart):
+            return self._run(
+                [
+                    self._start(slot, restart[slot], {}, {}) if slot in restart else self._step(slot, action)
+                    for slot, action in enumerate(actions)
+                ]
+            )
+
+    def close(self) -> None:
+        """Close the log, and the simulator unless it was passed in as an object. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._recorder.close()
+        if self._owns_simulator:
+            self.simulator.close()
+
+    def _simulator(self, backend: str | Simulator, workers: int, options: dict[str, Any]) -> Simulator:
+        if isinstance(backend, str):
+            return simulators.make_simulator(backend, self.circuit, workers=workers, **options)
+        if not isinstance(backend, Simulator):
+            raise ConfigError(f"backend must be the name of a backend or a Simulator, got {type(backend).__name__}")
+        if options:
+            raise ConfigError("backend_options belong to a backend given by its name; this Simulator exists already")
+        return backend
+
+    def _start(
+        self,
+        slot: int,
+        generator: np.random.Generator,
+        seeds: Mapping[int, int | None],
+        options: Mapping[str, Any],
+    ) -> _Move:
+        unit, sizing, targets = self.task.start(generator, options)
+        before = self._states[slot]
+        seed = seeds.get(slot)
+        if seed is None and before is not None:
+            seed = before.seed
+        return _Move(slot, seed, unit, sizing, targets)
+
+    def _step(self, slot: int, action: ArrayLike) -> _Move:
+        state = self.state(slot)
+        if state.terminated:
+            raise ResetNeeded("the episode has terminated (every spec is met): call reset() before the next step()")
+        checked = self.task.check_action(action)
+        unit = self.task.moved(state.unit, checked)
+        return _Move(slot, state.seed, unit, self.task.sizing(unit), state.targets, state, checked)
+
+    def _run(self, moves: Sequence[_Move]) -> list[State]:
+        """Simulate, judge, log; only then do the new states take effect."""
+        outcomes = self._simulate([move.sizing for move in moves], [move.seed for move in moves])
+        episodes = self._episodes
+        states = []
+        for move, outcome in zip(moves, outcomes, strict=True):
+            states.append(self._judge(move, outcome, episodes))
+            episodes += move.previous is None
+        self._recorder.record(states, self.simulator, self.env_id)
+        self._episodes = episodes
+        for move, state in zip(moves, states, strict=True):
+            self._states[move.slot] = state
+        return states
+
+    def _simulate(self, sizings: Sequence[Sizing], seeds: Sequence[int | None]) -> list[Outcome]:
+        outcomes = self.simulator.simulate(sizings, self.task.conditions, errors="return")
+        if len(outcomes) != len(sizings):
+            raise SimulatorOutputError(
+                f"{self.simulator.name} gave {len(outcomes)} outcomes for {len(sizings)} sizings"
+            )
+        for outcome in outcomes:
+            _check_outcome(outcome, self.simulator.name)
+        lost = [
+            (sizing, outcome, seed)
+            for sizing, outcome, seed in zip(sizings, outcomes, seeds, strict=True)
+            if outcome.status is Status.INFRASTRUCTURE_ERROR
+        ]
+        if lost:
+            error = lost[0][1].error or SimulatorError(f"{self.simulator.name} failed without giving a reason")
+            self._recorder.record_errors(lost, self.env_id, error)
+            raise error
+        return outcomes
+
+    def _judge(self, move: _Move, outcome: Outcome, next_episode: int) -> State:
+        previous = move.previous
+        return State(
+            episode=next_episode if previous is None else previous.episode,
+            step=0 if previous is None else previous.step + 1,
+            seed=move.seed,
+            unit=move.unit,
+            sizing=move.sizing,
+            targets=move.targets,
+            outcome=outcome,
+            failure_reward=self.task.failure_reward,
+            step_limit=self.step_limit,
+            action=move.action,
+            earlier_rewards=() if previous is None else previous.rewards,
+        )
+
+
+@contextmanager
+def _restored_on_error(generators: Mapping[int, np.random.Generator]) -> Iterator[None]:
+    """Put generators back to where they were when the block fails, so that a retry repeats the same episode."""
+    kept = {slot: generator.bit_generator.state for slot, generator in generators.items()}
+    try:
+        yield
+    except BaseException:
+        for slot, generator in generators.items():
+            generator.bit_generator.state = kept[slot]
+        raise
+
+
+def _check_outcome(outcome: Outcome, backend: str) -> None:
+    """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN."""
+    if not outcome.success:
+        return
+    metrics = outcome.metrics or {}
+    bad = [name for name in METRIC_NAMES if not math.isfinite(metrics.get(name, math.nan))]
+    if bad:
+        raise SimulatorOutputError(f"{backend} reported a success without finite {', '.join(bad)}")

@@ -1,0 +1,133 @@
+"""The picture of one state: normalised sizing, spec margins and the rewards of the episode so far.
+
+Imported only when a picture is drawn, since matplotlib is optional. Figures are made as objects, without pyplot: no
+display, no global state, safe in threads and worker processes.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from zsgym.circuits import Circuit
+from zsgym.envs.rendering import headline, quantity, status_line, target_text
+from zsgym.envs.state import State
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES
+
+WIDTH, HEIGHT, DPI = 1040, 680, 100
+"""Size of the picture in pixels; even numbers, as video encoders want."""
+
+_INK, _MUTED, _TRACK = "#1f2933", "#7b8794", "#e4e7eb"
+_SIZING, _MET, _MISSED, _BROKEN = "#3e6fb0", "#2f9e6e", "#e08e2b", "#c8393b"
+
+
+def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
+    """An RGB image of shape (HEIGHT, WIDTH, 3)."""
+    figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor="white")
+    _draw_header(figure, circuit, state)
+    _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
+    _draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state)
+    _draw_rewards(figure.add_axes((0.505, 0.085, 0.47, 0.185)), state)
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="rgba", dpi=DPI)
+    return np.frombuffer(pixels.getvalue(), np.uint8).reshape(HEIGHT, WIDTH, 4)[..., :3].copy()
+
+
+def _draw_header(figure: Figure, circuit: Circuit, state: State) -> None:
+    color = _BROKEN if not state.outcome.success else _MET if state.is_success else _MISSED
+    figure.text(0.02, 0.945, headline(circuit, state), fontsize=14, color=_INK, weight="bold", va="center")
+    figure.text(0.02, 0.908, circuit.title, fontsize=9.5, color=_MUTED, va="center")
+    figure.add_artist(
+        FancyBboxPatch(
+            (0.7, 0.915), 0.27, 0.045, boxstyle="round,pad=0.004,rounding_size=0.012", facecolor=color, edgecolor="none"
+        )
+    )
+    figure.text(0.835, 0.936, status_line(state), fontsize=11, color="white", weight="bold", ha="center", va="center")
+
+
+def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
+    """One bar per parameter from the low to the high bound, the value at its end of the track."""
+    positions = range(len(circuit.parameters))
+    axes.barh(positions, 2.0, left=-1.0, height=0.5, color=_TRACK)
+    axes.barh(positions, state.unit + 1.0, left=-1.0, height=0.5, color=_SIZING)
+    fontsize = min(8.5, 190.0 / len(positions))
+    for position, parameter in zip(positions, circuit.parameters, strict=True):
+        value = state.sizing[parameter.name]
+        text = f"{value:.4g} um" if parameter.unit == "um" else quantity(value, parameter.unit.replace("count", ""))
+        axes.text(1.06, position, text, fontsize=fontsize, color=_INK, va="center")
+    axes.set_yticks(positions, [parameter.name for parameter in circuit.parameters], fontsize=fontsize, color=_INK)
+    axes.set_ylim(len(positions) - 0.4, -0.6)
+    axes.set_xlim(-1.0, 1.0)
+    axes.set_xticks([-1.0, 0.0, 1.0], ["low", "", "high"], fontsize=8, color=_MUTED)
+    _plain(axes, "sizing within its bounds")
+
+
+def _draw_margins(axes: Axes, state: State) -> None:
+    """One bar per spec, to the right when it is met; beside it the measured value and the target."""
+    positions = range(len(METRIC_NAMES))
+    works = state.metrics is not None
+    margins = [state.margins.get(name, 0.0) if works else 0.0 for name in METRIC_NAMES]
+    axes.barh(positions, 2.0, left=-1.0, height=0.56, color=_TRACK)
+    axes.barh(positions, margins, height=0.56, color=[_MET if margin >= 0.0 else _MISSED for margin in margins])
+    axes.axvline(0.0, color=_INK, linewidth=1.0)
+    columns = axes.get_yaxis_transform()
+    for position, name in zip(positions, METRIC_NAMES, strict=True):
+        value = "" if state.metrics is None else quantity(state.metrics[name], METRIC_BY_NAME[name].unit)
+        target = target_text(name, state.targets[name]) if name in state.targets else "no spec"
+        axes.text(1.38, position, value, transform=columns, fontsize=8.5, color=_INK, va="center", ha="right")
+        axes.text(1.43, position, target, transform=columns, fontsize=8.5, color=_MUTED, va="center")
+        if works and name in state.targets:
+            # A spec that is just met or just missed has no visible bar.
+            marker, color = ("o", _MET) if state.margins[name] >= 0.0 else ("X", _MISSED)
+            axes.plot(1.71, position, marker, transform=columns, color=color, markersize=6, clip_on=False)
+    if not works:
+        message = f"no metrics\n{state.failure.replace('_', ' ')}"
+        box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": _BROKEN}
+        axes.text(
+            0.0,
+            len(positions) / 2 - 0.5,
+            message,
+            fontsize=12,
+            color=_BROKEN,
+            weight="bold",
+            ha="center",
+            va="center",
+            bbox=box,
+        )
+    axes.set_yticks(positions, METRIC_NAMES, fontsize=8.5, color=_INK)
+    axes.set_ylim(len(positions) - 0.4, -0.6)
+    axes.set_xlim(-1.0, 1.0)
+    axes.set_xticks([-1.0, 0.0, 1.0], ["-1", "0", "1"], fontsize=8, color=_MUTED)
+    _plain(axes, "spec margins")
+
+
+def _draw_rewards(axes: Axes, state: State) -> None:
+    """Rewards of working sizings as a line; a failure is far below any of them and gets a mark on the floor."""
+    rewards = np.array(state.rewards)
+    steps = np.arange(1, len(rewards) + 1)
+    works = rewards > state.failure_reward
+    floor = min([-1.0, *(rewards[works] * 1.15)])
+    axes.axhline(0.0, color=_MET, linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.plot(steps[works], rewards[works], "-o", color=_SIZING, markersize=4, linewidth=1.4)
+    axes.plot(steps[~works], np.full((~works).sum(), floor), "x", color=_BROKEN, markersize=5, clip_on=False)
+    axes.set_xlim(0.5, max(len(rewards), state.step_limit or 10) + 0.5)
+    axes.set_ylim(floor, -0.08 * floor)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(labelsize=8, labelcolor=_MUTED, length=0)
+    axes.grid(axis="y", color=_TRACK)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("step", fontsize=8.5, color=_MUTED)
+    _plain(axes, f"reward of this episode (x: does not work, {state.failure_reward:g})")
+
+
+def _plain(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=10, color=_INK, loc="left", weight="bold", pad=6)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
