@@ -58,6 +58,8 @@ class Failure(StrEnum):
     UNSTABLE = "unstable"
     UNSETTLED = "unsettled"
     UNPHYSICAL = "unphysical"
+    PREDICTED = "predicted"
+    """A surrogate expects a failure and cannot say which. Never a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Outcome:
     operating_points: device -> quantity -> SI value, when the backend computes them.
     p_valid: probability of success, from a surrogate; None from ngspice.
     uncertainty: metric -> (low, high) prediction interval, from a surrogate; None from ngspice.
+    in_distribution: whether a surrogate was trained on anything alike; None from ngspice.
     backend: name of the simulator that answered. error: message of an infrastructure error.
     elapsed_s: wall time of this evaluation in seconds.
     """
@@ -82,6 +85,7 @@ class Outcome:
     operating_points: Mapping[str, Mapping[str, float]] | None = None
     p_valid: float | None = None
     uncertainty: Mapping[str, tuple[float, float]] | None = None
+    in_distribution: bool | None = None
     backend: str = ""
     error: SimulatorError | None = None
     elapsed_s: float = 0.0
