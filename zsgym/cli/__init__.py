@@ -1,0 +1,94 @@
+"""The command `zsgym`: one module per command group, and the exit codes that all of them share.
+
+| code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | a check found a problem (`doctor`: something required is missing; `dataset merge`: labels disagree) |
+| 2 | the command was used wrongly: an option, a file, a name; one or two lines on stderr say what |
+| 3 | the infrastructure failed: ngspice, the SKY130 models, the disk |
+| 130 | interrupted by Ctrl-C; long work continues when the same command is repeated |
+
+Results go to stdout, everything else to stderr. Modules that are slow to import are imported by the command that needs
+them, so that `--help` is immediate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from zsgym import __version__
+from zsgym.cli import circuits, dataset, doctor, pdk, simulate
+from zsgym.errors import ConfigError, SampleLogError, ZsgymError
+
+OK, PROBLEM, USAGE, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
+
+_EPILOG = """examples:
+  zsgym doctor                                              is everything installed?
+  zsgym circuits nmcf                                       parameters, bounds and targets of a circuit
+  zsgym simulate nmcf --known-good robust                   simulate a sizing that works
+  zsgym dataset generate nmcf -n 1000 --workers 2 --out data/nmcf
+
+exit codes: 0 done, 1 a check found a problem, 2 wrong use, 3 infrastructure failed, 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Without abbreviated options: a script that uses one breaks when a second option begins alike."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments, allow_abbrev=False)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(
+        prog="zsgym",
+        description="Analog circuit sizing as a reinforcement-learning problem: ngspice, SKY130, labelled data sets.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"zsgym {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for group in (doctor, pdk, circuits, simulate, dataset):
+        group.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code.
+
+    :param arguments: without the program's name; None takes those of the process.
+    """
+    options = build_parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code: int = options.run(options)
+            sys.stdout.flush()
+            return code
+    except KeyboardInterrupt:
+        print("zsgym: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`zsgym circuits | head`); Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except ZsgymError as error:
+        print(f"zsgym: error: {error}", file=sys.stderr)
+        return USAGE if _is_users_mistake(error) else INFRASTRUCTURE
+
+
+def _is_users_mistake(error: ZsgymError) -> bool:
+    """A log that is not there, or belongs to something else, is a wrong argument; one that cannot be written is not."""
+    if isinstance(error, SampleLogError):
+        return not isinstance(error.__cause__, OSError)
+    return isinstance(error, ConfigError)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"zsgym: warning: {message}", file=sys.stderr)

@@ -1,0 +1,268 @@
+"""`zsgym dataset`: generate labelled samples, look at them, export, compact, merge and relabel them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
+from zsgym.cli.tables import engineering, print_json, table
+from zsgym.errors import ConfigError, SampleLogError
+
+if TYPE_CHECKING:
+    from zsgym.circuits import Circuit
+    from zsgym.samples.generate import Counts
+    from zsgym.simulators.base import Simulator
+
+_BATCH_PER_WORKER = 32
+"""Sizings per call of the simulator and worker: about three seconds, which is what Ctrl-C can lose."""
+
+_GENERATE = """Draw sizings, simulate them and keep every label, working or not.
+
+Sample i depends on circuit, strategy, seed and i alone: the rows are the same for any number of workers. Ctrl-C stops;
+the same command continues. A larger -n extends what is there.
+
+strategies:
+  uniform    uniform within the published bounds
+  log        log-uniform within the ranges where the circuit can work
+  targeted   learns from its own labels: more samples where the circuit works, and along the border of that region
+"""
+_RELABEL = """Give rows new labels.
+
+Without --policy: simulate the rows of DIR that only a surrogate has answered, and append the answers to DIR.
+With --policy and --out: judge every simulated row by another verdict policy, from its raw measurements, without
+simulating; the result is a new data set.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command group to the main parser."""
+    group = commands.add_parser("dataset", help="generate, inspect, export, merge and relabel labelled samples")
+    actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_generate(actions)
+
+    info = actions.add_parser("info", help="counts, label balance, failure reasons and metric quantiles")
+    info.add_argument("directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows")
+    info.add_argument("--json", action="store_true", help="print JSON, in SI units")
+    info.set_defaults(run=_info)
+
+    export = actions.add_parser("export", help="write the simulated rows in another format")
+    export.add_argument(
+        "directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows"
+    )
+    export.add_argument("--format", required=True, choices=("zerosim-json", "parquet"), help="see the documentation")
+    export.add_argument("--out", required=True, type=Path, metavar="FILE", help="the file to write")
+    export.add_argument("--circuit", metavar="NAME", help="only rows of this circuit (zerosim-json holds one)")
+    add_circuit_directory(export)
+    export.set_defaults(run=_export)
+
+    compact = actions.add_parser("compact", help="gather the segments of a log in one Parquet file, and remove them")
+    compact.add_argument("directory", type=Path, metavar="DIR", help="a sample log; others may go on writing to it")
+    compact.set_defaults(run=_compact)
+
+    merge = actions.add_parser("merge", help="make one data set of several, each sizing once")
+    merge.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="what to merge")
+    merge.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new directory")
+    merge.set_defaults(run=_merge)
+
+    relabel = actions.add_parser(
+        "relabel",
+        help="judge rows anew, or simulate what a surrogate has answered",
+        description=_RELABEL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    relabel.add_argument("directory", type=Path, metavar="DIR", help="a data set or a sample log")
+    relabel.add_argument(
+        "--policy", metavar="NAME", help="verdict policy: functional, measured or one of the circuit's"
+    )
+    relabel.add_argument("--out", type=Path, metavar="DIR", help="a new directory (with --policy)")
+    relabel.add_argument("--limit", type=positive, metavar="N", help="simulate at most N rows, the oldest first")
+    add_workers(relabel)
+    relabel.add_argument("--quiet", action="store_true", help="no progress bar")
+    relabel.set_defaults(run=_relabel)
+
+
+def _add_generate(actions: Any) -> None:
+    parser = actions.add_parser(
+        "generate",
+        help="simulate many sizings of a circuit",
+        description=_GENERATE,
+        epilog="example:\n  zsgym dataset generate nmcf -n 12500 --workers 2 --seed 1 --out data/nmcf",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
+    add_circuit_directory(parser)
+    parser.add_argument("-n", "--count", required=True, type=positive, metavar="N", help="number of samples")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the strategy (default: 0)")
+    parser.add_argument("--strategy", default="uniform", metavar="NAME", help="uniform (default), log or targeted")
+    parser.add_argument("--policy", default="functional", metavar="NAME", help="verdict policy (default: functional)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the data set goes (default: data/CIRCUIT-STRATEGY-SEED)"
+    )
+    add_workers(parser)
+    add_conditions(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print the final counts as JSON")
+    parser.set_defaults(run=_generate)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from zsgym.circuits import load_circuit
+    from zsgym.samples.generate import Plan, generate
+    from zsgym.simulators import make_simulator
+
+    circuit = load_circuit(options.circuit, options.circuits_dir)
+    conditions = conditions_from(options, circuit)
+    plan = Plan(circuit, options.count, options.seed, options.strategy, conditions, options.policy)
+    out = options.out or Path("data") / f"{circuit.name}-{plan.strategy}-{plan.seed}"
+    simulator = make_simulator("ngspice", circuit, workers=options.workers, policy=options.policy)
+    try:
+        counts = generate(
+            plan, out, simulator, batch_size=_BATCH_PER_WORKER * options.workers, progress=not options.quiet
+        )
+    except KeyboardInterrupt:
+        print(f"zsgym: interrupted; the rows in {out} are safe: repeat the command to go on", file=sys.stderr)
+        return 130
+    finally:
+        simulator.close()
+    if options.json:
+        print_json({"path": str(out), **counts.as_dict()})
+    else:
+        print(f"{out}: {_describe(counts)}")
+    return _open_rows(counts)
+
+
+def _describe(counts: Counts) -> str:
+    reasons = ", ".join(f"{reason} {number}" for reason, number in counts.failures.most_common())
+    share = counts.working / max(counts.rows, 1)
+    return f"{counts.rows} rows, {counts.working} work ({share:.1%})" + (f"; failures: {reasons}" if reasons else "")
+
+
+def _open_rows(counts: Counts) -> int:
+    """Exit code, and a word about sizings that nobody could answer."""
+    if not counts.open:
+        return 0
+    print(
+        f"zsgym: {len(counts.open)} sizings could not be simulated (see errors/): repeat the command to try again",
+        file=sys.stderr,
+    )
+    return 3
+
+
+def _info(options: argparse.Namespace) -> int:
+    from zsgym.samples.dataset import info
+
+    summary = info(options.directory)
+    if options.json:
+        print_json(summary)
+        return 0
+    print(
+        f"{summary['path']}: {summary['rows']} rows: {summary['labelled']} simulated, "
+        f"{summary['predicted']} answered by a surrogate ({summary['relabel_queue']} wait for simulation)"
+    )
+    print(f"backends: {_counts(summary['backends'])}; verdict policies: {_counts(summary['policies'])}")
+    print(f"repeated sizings: {summary['duplicates']}; infrastructure errors: {summary['infrastructure_errors']}")
+    print(f"unreadable lines: {len(summary['unreadable'])}")
+    for name, circuit in summary["circuits"].items():
+        print(f"\n{name}: {circuit['rows']} rows, {circuit['working']} work ({circuit['working_share']:.1%})")
+        rows = [
+            [reason, str(number), f"{number / circuit['rows']:.1%}"] for reason, number in circuit["failures"].items()
+        ]
+        if rows:
+            print("\n" + table(["failure", "rows", "share"], rows, right=(1, 2)))
+        rows = [
+            [metric, *(engineering(numbers[key], numbers["unit"]) for key in ("q05", "q50", "q95"))]
+            for metric, numbers in circuit["metrics"].items()
+        ]
+        if rows:
+            print("\n" + table(["metric (working)", "5 %", "50 %", "95 %"], rows, right=(1, 2, 3)))
+    return 0
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in numbers.items()) or "none"
+
+
+def _export(options: argparse.Namespace) -> int:
+    from zsgym.circuits import load_circuit
+    from zsgym.samples.export import export_zerosim
+    from zsgym.samples.parquet import write_part
+    from zsgym.samples.reader import read_table, training_rows
+
+    if options.format == "parquet":
+        table_ = read_table(options.directory)
+        if options.circuit is not None:
+            table_ = table_.filter([name == options.circuit for name in table_["circuit"].to_pylist()])
+        write_part(table_, options.out)
+        count = table_.num_rows
+    else:
+        name = options.circuit or _only_circuit(options.directory)
+        circuit = load_circuit(name, options.circuits_dir)
+        rows = (row for row in training_rows(options.directory) if row.circuit == name)
+        count = export_zerosim(rows, circuit, options.out)
+    print(f"{options.out}: {count} samples")
+    return 0
+
+
+def _only_circuit(directory: Path) -> str:
+    from zsgym.samples.reader import read_table
+
+    names = sorted(set(read_table(directory)["circuit"].to_pylist()))
+    if not names:
+        raise SampleLogError(f"{directory} holds no simulated row")
+    if len(names) > 1:
+        raise ConfigError(f"{directory} holds several circuits ({', '.join(names)}): choose one with --circuit")
+    return str(names[0])
+
+
+def _compact(options: argparse.Namespace) -> int:
+    from zsgym.samples.parquet import compact
+
+    part = compact(options.directory)
+    print(f"{options.directory}: nothing to gather" if part is None else part)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from zsgym.samples.dataset import merge
+
+    report = merge(options.directories, options.out)
+    print(f"{options.out}: {report.rows} rows; left out {report.duplicates} repetitions")
+    if not report.conflicts:
+        return 0
+    print(
+        f"zsgym: {len(report.conflicts)} sizings were labelled both ways (the first label was kept): "
+        + ", ".join(list(report.conflicts)[:10]),
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _relabel(options: argparse.Namespace) -> int:
+    from zsgym.samples.relabel import answer_queue, judge_anew
+    from zsgym.simulators import make_simulator
+
+    if (options.policy is None) != (options.out is None):
+        raise ConfigError("--policy and --out go together: the rows under the new policy become a new data set")
+    if options.policy is not None:
+        if options.limit is not None:
+            raise ConfigError("--limit is for simulating; judging by another policy simulates nothing")
+        changes = judge_anew(options.directory, options.policy, options.out)
+        print(f"{options.out}: " + ", ".join(f"{number} {change}" for change, number in changes.items()))
+        return 0
+
+    def simulator_for(circuit: Circuit, policy: str) -> Simulator:
+        return make_simulator("ngspice", circuit, workers=options.workers, policy=policy)
+
+    counts = answer_queue(
+        options.directory,
+        simulator_for,
+        limit=options.limit,
+        batch_size=_BATCH_PER_WORKER * options.workers,
+        progress=not options.quiet,
+    )
+    print(f"{options.directory}: simulated {_describe(counts)}")
+    return _open_rows(counts)

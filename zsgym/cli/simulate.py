@@ -1,0 +1,219 @@
+"""`zsgym simulate`: sizings in, outcomes out. Its JSON is a contract that others script against."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.tables import engineering, print_json, table
+from zsgym.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zsgym.circuits import Circuit
+    from zsgym.outcome import Conditions, Outcome
+
+_DESCRIPTION = """Simulate one sizing, or a list of them, and say whether each works and how well.
+
+A sizing is a JSON object from parameter name to value, in the units that `zsgym circuits CIRCUIT` shows (um, count, F,
+ohm, A). With --json, stdout holds
+
+  {"outcomes": [{"status": ..., "failure": ..., "metrics": ..., "elapsed_s": ...}, ...]}
+
+in the order of the sizings: status is success, circuit_failure or infrastructure_error; failure is the reason or null;
+metrics maps canonical names to SI values, or is null. A surrogate adds p_valid, an infrastructure error adds error.
+"""
+_EPILOG = """examples:
+  zsgym simulate nmcf --sizing sizing.json
+  zsgym simulate nmcf --sizing published.json --published --json
+  zsgym simulate nmcf --known-good robust --corner ss --supply 1.62 --temperature 125
+  generate-sizings | zsgym simulate nmcf --sizing - --workers 2 --json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the main parser."""
+    parser = commands.add_parser(
+        "simulate",
+        help="simulate one or more sizings of a circuit",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
+    add_circuit_directory(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--sizing", metavar="FILE.json", help="a sizing or a list of sizings; - reads standard input")
+    what.add_argument("--known-good", metavar="NAME", help="a known-good sizing of the circuit")
+    parser.add_argument("--published", action="store_true", help="the sizings use the published names and units")
+    parser.add_argument("--backend", default="ngspice", metavar="B", help="who answers (default: ngspice)")
+    parser.add_argument("--policy", metavar="NAME", help="verdict policy of the circuit (default: functional)")
+    add_workers(parser)
+    add_conditions(parser)
+    parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
+    parser.set_defaults(run=_run)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The option for the number of parallel simulations."""
+    parser.add_argument("--workers", type=positive, default=1, metavar="K", help="simulations at a time (default: 1)")
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def add_conditions(parser: argparse.ArgumentParser) -> None:
+    """Options for the operating conditions; what is not given comes from the circuit."""
+    group = parser.add_argument_group("conditions (default: those of the circuit)")
+    group.add_argument("--corner", metavar="NAME", help="process corner: tt, ff, ss, sf or fs")
+    group.add_argument("--supply", type=float, metavar="V", help="supply voltage in volts")
+    group.add_argument("--temperature", type=float, metavar="C", help="temperature in degrees Celsius")
+    group.add_argument("--load", type=float, metavar="F", help="load capacitance in farads, for example 10e-12")
+    group.add_argument("--common-mode-ratio", type=float, metavar="R", help="input common mode divided by the supply")
+
+
+def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions:
+    """The circuit's conditions with those that the options change.
+
+    :raises ConfigError: a value is not valid; the message names the valid ones.
+    """
+    from pydantic import ValidationError
+
+    from zsgym.circuits.problems import describe
+    from zsgym.circuits.schema import ConditionsFile
+
+    names = ("corner", "supply", "temperature", "load", "common_mode_ratio")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    try:
+        ConditionsFile.model_validate(circuit.conditions.as_dict() | given)
+    except ValidationError as error:
+        raise ConfigError("; ".join(describe(error, ConditionsFile))) from error
+    return circuit.conditions.replace(**given)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from zsgym.circuits import load_circuit
+    from zsgym.simulators import make_simulator
+
+    circuit = load_circuit(options.circuit, options.circuits_dir)
+    sizings = _sizings(options, circuit)
+    conditions = conditions_from(options, circuit)
+    backend_options = {} if options.policy is None else {"policy": options.policy}
+    simulator = make_simulator(options.backend, circuit, workers=options.workers, **backend_options)
+    try:
+        outcomes = simulator.simulate(sizings, conditions, errors="return")
+    finally:
+        simulator.close()
+    if options.json:
+        print_json({"outcomes": [_as_json(outcome) for outcome in outcomes]})
+    else:
+        _print(outcomes, circuit)
+    return 0 if all(outcome.label is not None for outcome in outcomes) else 3
+
+
+def _sizings(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
+    if options.known_good is not None:
+        known = circuit.known_good
+        if options.published:
+            raise ConfigError("--published goes with --sizing: a known-good sizing has the project's own names")
+        if options.known_good not in known:
+            raise ConfigError(
+                f"{circuit.name} has no known-good sizing {options.known_good!r}; it has: {', '.join(known) or 'none'}"
+            )
+        return [known[options.known_good]]
+    given = read_sizings(options.sizing)
+    read = circuit.from_published if options.published else circuit.validate
+    sizings = []
+    for position, sizing in enumerate(given, start=1):
+        try:
+            sizings.append(read(sizing))
+        except ConfigError as error:
+            where = f"sizing {position} of {len(given)}: " if len(given) > 1 else ""
+            raise ConfigError(f"{where}{error}") from error
+    return sizings
+
+
+def read_sizings(source: str) -> list[Mapping[str, float]]:
+    """The sizings in a JSON file, or on standard input for `-`: one object, or a list of objects.
+
+    :raises ConfigError: it cannot be read, is no JSON, or holds something else.
+    """
+    place = "standard input" if source == "-" else source
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_without_repetition)
+    except OSError as error:
+        raise ConfigError(f"cannot read {place}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{place} is not valid JSON: {error}") from error
+    sizings = content if isinstance(content, list) else [content]
+    if not sizings or not all(isinstance(sizing, dict) for sizing in sizings):
+        raise ConfigError(
+            f"{place} must hold one sizing (a JSON object from parameter name to value) or a list of them"
+        )
+    return sizings
+
+
+def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets the last of two equal keys win silently; in a sizing that is a mistake."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ConfigError(f"a sizing names {next(name for name in names if names.count(name) > 1)!r} twice")
+    return result
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "status": outcome.status.value,
+        "failure": outcome.failure.value if outcome.failure else None,
+        "metrics": dict(outcome.metrics) if outcome.metrics else None,
+        "elapsed_s": outcome.elapsed_s,
+    }
+    if outcome.p_valid is not None:
+        fields["p_valid"] = outcome.p_valid
+    if outcome.error is not None:
+        fields["error"] = str(outcome.error)
+    return fields
+
+
+def _print(outcomes: Sequence[Outcome], circuit: Circuit) -> None:
+    for position, outcome in enumerate(outcomes, start=1):
+        if position > 1:
+            print()
+        print(f"sizing {position} of {len(outcomes)}: {_headline(outcome)}")
+        if outcome.metrics:
+            print(_metrics_table(outcome.metrics, circuit))
+
+
+def _headline(outcome: Outcome) -> str:
+    if outcome.error is not None:
+        return f"not answered ({outcome.error})"
+    verdict = "works" if outcome.success else f"does not work: {outcome.failure}"
+    probability = "" if outcome.p_valid is None else f", probability of working {outcome.p_valid:.3f}"
+    return f"{verdict} ({outcome.backend}, {outcome.elapsed_s:.3f} s{probability})"
+
+
+def _metrics_table(metrics: Mapping[str, float], circuit: Circuit) -> str:
+    from zsgym.metrics import METRICS
+    from zsgym.specs import spec_margins
+
+    targets = {name: target for name, target in circuit.targets.items() if name in metrics}
+    margins = spec_margins(metrics, targets)
+    rows = []
+    for metric in METRICS:
+        if metric.name in metrics:
+            margin = margins.get(metric.name)
+            met = "" if margin is None else "met" if margin >= 0 else f"missed ({margin:+.3f})"
+            target = engineering(targets.get(metric.name), metric.unit)
+            rows.append([metric.name, engineering(metrics[metric.name], metric.unit), target, met])
+    return table(["metric", "value", "target", "spec"], rows, right=(1, 2))

@@ -1,0 +1,272 @@
+"""The row model of the sample log: one row is one simulated sizing, with its label and where it came from.
+
+Every number is in the unit that its owner declares: sizing values in the circuit's units (um, count, F, ohm, A),
+metrics, raw measurements and operating points in SI. Three rules hold for every row, and the model enforces them:
+
+- label 1 carries finite metrics and no failure (under the `functional` policy all eleven; under `measured` those that
+  exist); label 0 carries a failure and null metrics, never 1e9;
+- the backend is the simulator that *answered* (a hybrid names ngspice or surrogate), because rows answered by a
+  surrogate are never training labels;
+- an infrastructure error is no row at all: it becomes an `ErrorRecord`, which is stored outside the samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from zsgym.errors import SampleLogError
+from zsgym.metrics import METRIC_NAMES
+from zsgym.outcome import Conditions, Failure, Outcome, Sizing
+
+if TYPE_CHECKING:
+    from zsgym.circuits import Circuit
+
+SCHEMA_VERSION = 1
+"""Version of the row model. A reader refuses rows of a later version instead of guessing."""
+
+SURROGATE = "surrogate"
+"""Backend name that marks a predicted row: stored, queued for relabelling, never a training label."""
+
+
+def now() -> str:
+    """The current time as an ISO 8601 string in UTC."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def sample_id(circuit: str, netlist_hash: str, sizing: Sizing, conditions: Mapping[str, Any] | Conditions) -> str:
+    """Identity of *what was simulated*: 20 hexadecimal digits over circuit, netlist, exact sizing and conditions.
+
+    Two sizings share an id only when every value is the same float64, whatever the order of the names and whether a
+    count was given as 4 or 4.0. Backend, verdict and time do not enter: relabelling a row keeps its id.
+    """
+    fields = conditions.as_dict() if isinstance(conditions, Conditions) else dict(conditions)
+    identity = [circuit, netlist_hash, _exact(sizing), _exact(fields)]
+    return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()[:20]
+
+
+def _exact(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Sorted (name, exact text) pairs; adding 0.0 folds -0.0 into 0.0, which simulate alike."""
+    return sorted(
+        (name, value if isinstance(value, str) else (float(value) + 0.0).hex())
+        for name, value in values.items()
+        if value is not None
+    )
+
+
+class _Record(BaseModel):
+    """Shared behaviour: immutable, unknown keys refused, and no NaN or infinity, which JSON cannot store."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+    schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Self:
+        """Validate a decoded row.
+
+        :raises SampleLogError: the row was written by a later version, or does not have the fields of this one.
+        """
+        version = fields.get("schema", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise SampleLogError(
+                f"the row has schema version {version!r}; this zsgym reads version {SCHEMA_VERSION}. "
+                "Use the zsgym that wrote the log, or a later one."
+            )
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "row"
+            raise SampleLogError(f"not a valid {cls.__name__.lower()}: {where}: {first['msg']}") from error
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values under the names of the file format (`schema`, `sample_id`, ...)."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Sample(_Record):
+    """One labelled (or, from a surrogate, predicted) sizing.
+
+    sample_id: see `sample_id`; filled in when left empty. sizing: every parameter of the circuit, declared units.
+    conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio. label: 1 works, 0 does not.
+    failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0.
+    raw: every finite measurement, SI, also for failures (a name that is absent was not measured or is undefined).
+    operating_points: device -> quantity -> SI value, or None. p_valid: probability of success from a surrogate.
+    backend: who answered. provenance: versions of ngspice and PDK, or the checkpoint hash.
+    policy: name of the verdict policy that gave the label.
+    env_id, episode, step, action, reward, terminated, truncated: the transition, for rows from an environment.
+    strategy, index: sampling strategy and position in the data set, for rows from a generator. seed: of either.
+    writer: the segment (one per writer) in which the row was first stored; filled in by the log.
+    time: when the row was made, ISO 8601 in UTC. elapsed_s: wall time of the evaluation in seconds.
+    """
+
+    sample_id: str = ""
+    circuit: str
+    netlist_hash: str
+    sizing: dict[str, float]
+    conditions: dict[str, float | str]
+    label: int = Field(ge=0, le=1)
+    failure: Failure | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    raw: dict[str, float] = Field(default_factory=dict)
+    operating_points: dict[str, dict[str, float]] | None = None
+    p_valid: float | None = Field(default=None, ge=0.0, le=1.0)
+    backend: str
+    provenance: dict[str, str] = Field(default_factory=dict)
+    policy: str = "functional"
+    env_id: str | None = None
+    episode: int | None = None
+    step: int | None = None
+    action: list[float] | None = None
+    reward: float | None = None
+    terminated: bool | None = None
+    truncated: bool | None = None
+    strategy: str | None = None
+    index: int | None = None
+    seed: int | None = None
+    writer: str | None = None
+    time: str = Field(default_factory=now)
+    elapsed_s: float = 0.0
+
+    @field_validator("sizing")
+    @classmethod
+    def _sizing_has_parameters(cls, sizing: dict[str, float]) -> dict[str, float]:
+        if not sizing:
+            raise ValueError("a sizing has at least one parameter")
+        return sizing
+
+    @field_validator("raw", mode="before")
+    @classmethod
+    def _keep_finite(cls, raw: Mapping[str, float | None] | None) -> dict[str, float]:
+        """JSON and Parquet have no common NaN: what is undefined is left out."""
+        return {k: float(v) for k, v in (raw or {}).items() if v is not None and math.isfinite(v)}
+
+    @field_validator("operating_points", mode="before")
+    @classmethod
+    def _keep_finite_points(cls, points: Mapping[str, Mapping[str, float | None]] | None) -> Any:
+        if points is None:
+            return None
+        kept = {device: cls._keep_finite(quantities) for device, quantities in points.items()}
+        return {device: quantities for device, quantities in kept.items() if quantities} or None
+
+    @field_validator("backend")
+    @classmethod
+    def _backend_is_who_answered(cls, backend: str) -> str:
+        if backend in ("", "hybrid"):
+            raise ValueError(f"the backend must name the simulator that answered (ngspice, surrogate), got {backend!r}")
+        return backend
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics_are_a_mapping(cls, metrics: Mapping[str, float | None] | None) -> dict[str, float | None]:
+        return dict(metrics or {})
+
+    @model_validator(mode="after")
+    def _label_agrees(self) -> Self:
+        if self.label == 1:
+            metrics = {name: value for name, value in self.metrics.items() if value is not None}
+            if not metrics:
+                raise ValueError("a success needs metrics")
+            object.__setattr__(self, "metrics", metrics)
+            if self.failure is not None:
+                raise ValueError(f"a success cannot have the failure {self.failure.value!r}")
+        else:
+            if self.failure is None:
+                raise ValueError(f"label 0 needs a failure: one of {', '.join(Failure)}")
+            if any(value is not None for value in self.metrics.values()):
+                raise ValueError("a failed sample holds null metrics; its measurements belong in raw")
+            object.__setattr__(self, "metrics", dict.fromkeys(METRIC_NAMES))
+        if not self.sample_id:
+            identity = sample_id(self.circuit, self.netlist_hash, self.sizing, self.conditions)
+            object.__setattr__(self, "sample_id", identity)
+        return self
+
+    @property
+    def predicted(self) -> bool:
+        """True when a surrogate answered: the label is a guess that waits for a simulation."""
+        return self.backend == SURROGATE
+
+    @classmethod
+    def from_outcome(
+        cls,
+        circuit: Circuit,
+        sizing: Sizing,
+        outcome: Outcome,
+        *,
+        conditions: Conditions | None = None,
+        provenance: Mapping[str, str] | None = None,
+        policy: str = "functional",
+        **context: Any,
+    ) -> Self:
+        """The row of one simulator answer.
+
+        :param conditions: None means the circuit's default conditions.
+        :param context: the remaining fields: env_id, episode, step, action, reward, strategy, index, seed, ...
+        :raises SampleLogError: the outcome is an infrastructure error (use `ErrorRecord`), or a field is invalid.
+        """
+        if outcome.label is None:
+            raise SampleLogError("an infrastructure error has no label and cannot become a sample")
+        return cls.parse(
+            {
+                "circuit": circuit.name,
+                "netlist_hash": circuit.netlist_hash,
+                "sizing": dict(sizing),
+                "conditions": (conditions or circuit.conditions).as_dict(),
+                "label": outcome.label,
+                "failure": outcome.failure,
+                "metrics": outcome.metrics if outcome.success else None,
+                "raw": outcome.raw,
+                "operating_points": outcome.operating_points,
+                "p_valid": outcome.p_valid,
+                "backend": outcome.backend,
+                "provenance": dict(provenance or {}),
+                "policy": policy,
+                "elapsed_s": outcome.elapsed_s,
+                **context,
+            }
+        )
+
+
+class ErrorRecord(_Record):
+    """A sizing that nobody could answer: kept outside the samples, so that it can never become a label.
+
+    error: name of the exception type. message: its text. The other fields are those of `Sample`.
+    """
+
+    circuit: str
+    netlist_hash: str
+    sizing: dict[str, float]
+    conditions: dict[str, float | str]
+    backend: str
+    error: str
+    message: str
+    env_id: str | None = None
+    strategy: str | None = None
+    index: int | None = None
+    seed: int | None = None
+    time: str = Field(default_factory=now)
+
+    @classmethod
+    def from_outcome(
+        cls, circuit: Circuit, sizing: Sizing, outcome: Outcome, *, conditions: Conditions | None = None, **context: Any
+    ) -> Self:
+        """The record of an infrastructure error; `context` as for `Sample.from_outcome`."""
+        return cls.parse(
+            {
+                "circuit": circuit.name,
+                "netlist_hash": circuit.netlist_hash,
+                "sizing": dict(sizing),
+                "conditions": (conditions or circuit.conditions).as_dict(),
+                "backend": outcome.backend or "unknown",
+                "error": type(outcome.error).__name__ if outcome.error else "SimulatorError",
+                "message": str(outcome.error or "the simulator gave no reason"),
+                **context,
+            }
+        )
