@@ -1,8 +1,8 @@
 """Random search with local refinement: the plainest agent that sizes an amplifier, and the floor for all others.
 
-The first part of the budget draws sizings at random; the rest perturbs the best one found so far, with a step width that
-grows after a success and shrinks after a failure (the one-fifth rule of I. Rechenberg, 1973). Every candidate is one
-step of the environment, so that all of them are logged as labelled samples.
+The first part of the budget draws sizings at random; the rest perturbs the best one found so far, with a step width
+that grows after a success and shrinks after a failure (the one-fifth rule of I. Rechenberg, 1973). Every candidate is
+one step of the environment, so that all of them are logged as labelled samples.
 
     python agents/random_search.py --env zsgym/NMCF-v0 --budget 400 --seed 1
 """

@@ -13,7 +13,6 @@ import pytest
 from zsgym import pdk
 from zsgym.errors import PdkError
 
-
 # Machines are shared: how long one example takes says nothing about the code.
 hypothesis.settings.register_profile("zsgym", deadline=None)
 hypothesis.settings.load_profile("zsgym")
