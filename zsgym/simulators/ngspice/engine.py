@@ -4,28 +4,29 @@ Two engines obey this contract. `library` drives libngspice inside a forked proc
 starts the ngspice program with a batch file (portable, and the independent cross-check of the first).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from zsgym.errors import SimulatorOutputError
+from zsgym.errors import SimulatorMissingError, SimulatorOutputError
+from zsgym.netlist.expressions import parse_number
 
 Vector = npt.NDArray[np.float64] | npt.NDArray[np.complex128]
 Vectors = Mapping[str, Vector]
 
-_CIRCUIT_FAULTS = (
-    "no convergence",
-    "timestep too small",
-    "singular matrix",
-    "iteration limit reached",
-    "gmin stepping failed",
-    "source stepping failed",
-)
-"""Messages with which ngspice 39 says that it finds no solution of the circuit equations."""
+DEVICE_QUANTITIES = ("id", "gm", "gds", "gmbs", "vth", "vdsat", "vds", "vgs", "vbs")
+"""Operating-point quantities read for every transistor (A, S, S, S, V, V, V, V, V)."""
+
+INSTALL_HINT = "install it with: apt-get install ngspice libngspice0 (version 39 or newer)"
+OLDEST_VERSION = 39
+
+_NON_CONVERGENCE = ("iteration limit reached", "timestep too small", "matrix is singular")
+"""Reasons for giving up that are about the circuit equations; others (out of memory, a pause) are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Analysis:
     """One analysis: `commands` prepare it (options, `alter`), `run` performs it, `vectors` are read afterwards.
 
     max_points bounds the simulated effort (time points) of a transient; one that reaches the bound ends early and its
-    vectors end with it.
+    vectors end with it. A transient must list its `time` vector.
     """
 
     name: str
@@ -42,6 +43,32 @@ class Analysis:
     commands: tuple[str, ...] = ()
     max_points: int | None = None
 
+    @property
+    def kind(self) -> str:
+        """op, ac, dc or tran."""
+        return self.run.split()[0]
+
+    def is_complete(self, vectors: Vectors) -> bool:
+        """Whether vectors are what this analysis yields when it runs to its end, or to its bound."""
+        sizes = {vector.size for vector in vectors.values()}
+        if len(sizes) != 1 or len(vectors) != len(self.vectors):
+            return False
+        rows = sizes.pop()
+        numbers = [parse_number(word) or 0.0 for word in self.run.split()]
+        match self.run.split():
+            case ["op"]:
+                return rows == 1
+            case ["ac", "lin", *_]:
+                return rows == numbers[2]
+            case ["ac", "dec", *_]:
+                return rows == math.floor(numbers[2] * math.log10(numbers[4] / numbers[3]) + 1e-6) + 1
+            case ["dc", *_]:
+                return rows == math.floor((numbers[3] - numbers[2]) / numbers[4] + 1e-6) + 1
+            case ["tran", *_]:
+                at_end = bool(vectors["time"][-1].real >= numbers[2] * (1.0 - 1e-9))
+                return at_end or (self.max_points is not None and rows >= self.max_points)
+        raise ValueError(f"unknown analysis {self.run!r}")
+
 
 class NonConvergenceError(Exception):
     """ngspice itself reported that an analysis of this circuit does not converge. A statement about the circuit."""
@@ -49,6 +76,8 @@ class NonConvergenceError(Exception):
 
 class Engine(Protocol):
     """Runs analyses in order on one deck."""
+
+    version: str
 
     def run(self, deck: Sequence[str], analyses: Sequence[Analysis]) -> dict[str, Vectors]:
         """Vectors of each analysis by its name.
@@ -63,19 +92,67 @@ class Engine(Protocol):
         ...
 
 
-def failed_analysis(name: str, messages: Sequence[str]) -> Exception:
-    """The error for an analysis without results: non-convergence only where ngspice said so."""
-    text = "\n".join(messages)
-    lowered = text.lower()
-    if any(fault in lowered for fault in _CIRCUIT_FAULTS):
-        return NonConvergenceError(f"analysis {name}: {text[-400:]}")
-    return SimulatorOutputError(f"analysis {name} gave no result; ngspice said: {text[-400:] or '(nothing)'}")
+def checked(analysis: Analysis, vectors: Vectors, messages: str) -> Vectors:
+    """The vectors of an analysis, when they are complete and finite.
+
+    :param messages: what ngspice said; it decides only which error is raised.
+    :raises NonConvergenceError: they are not, and ngspice says that the analysis did not converge.
+    :raises SimulatorOutputError: they are not, for whatever other reason.
+    """
+    # The imaginary part of ngspice's frequency vector is not initialised.
+    vectors = {name: vector.real if name == "frequency" else vector for name, vector in vectors.items()}
+    if not analysis.is_complete(vectors):
+        if reason := _non_convergence(analysis.kind, messages):
+            raise NonConvergenceError(f"analysis {analysis.name}: {reason}")
+        said = messages.strip()[-400:] or "(nothing)"
+        raise SimulatorOutputError(f"analysis {analysis.name} gave no complete result; ngspice said: {said}")
+    if unusable := [name for name, vector in vectors.items() if not np.isfinite(vector).all()]:
+        raise SimulatorOutputError(f"analysis {analysis.name}: not every value is finite in {', '.join(unusable)}")
+    return vectors
 
 
-@contextmanager
-def complete(name: str, messages: Sequence[str]) -> Iterator[None]:
-    """Turns a missing vector (KeyError) into the error that explains it."""
-    try:
-        yield
-    except KeyError as error:
-        raise failed_analysis(name, messages) from error
+def _non_convergence(kind: str, messages: str) -> str | None:
+    """ngspice's own statement that an analysis of this kind was given up for lack of convergence.
+
+    Nothing less counts: a successful run may mention failed gmin steps, and garbage may mention anything.
+    """
+    for reason in re.findall(rf"doAnalyses:\s*(.*)\s+(?:stderr\s+)*{kind} simulation\(s\) aborted", messages):
+        if any(known in reason.lower() for known in _NON_CONVERGENCE):
+            return str(reason).strip()
+    return None
+
+
+def find_version(text: str, source: str) -> str:
+    """Version of ngspice as it states it, such as 39 or 44.2.
+
+    :param source: the library or program that was asked.
+    :raises SimulatorMissingError: that is no ngspice, or one that is too old.
+    """
+    found = re.search(r"ngspice-(\d+)(\S*)", text)
+    if found is None:
+        raise SimulatorMissingError(f"{source} is no working ngspice; {INSTALL_HINT}")
+    if int(found[1]) < OLDEST_VERSION:
+        raise SimulatorMissingError(f"{source} is ngspice {found[1]}{found[2]}, which is too old; {INSTALL_HINT}")
+    return found[1] + found[2]
+
+
+def parse_show(text: str) -> dict[str, dict[str, float]]:
+    """Reads the table of `show`: rows of quantities, columns of devices, in blocks. Unknown values are left out.
+
+    >>> parse_show("stdout device   m2   m1\\nstdout id   2e-6   1e-6")
+    {'m2': {'id': 2e-06}, 'm1': {'id': 1e-06}}
+    """
+    points: dict[str, dict[str, float]] = {}
+    devices: list[str] = []
+    for line in text.splitlines():
+        words = line.removeprefix("stdout ").split()
+        if not words:
+            continue
+        if words[0] == "device":
+            devices = words[1:]
+            points.update((device, {}) for device in devices)
+        elif words[0] in DEVICE_QUANTITIES and len(words) == len(devices) + 1:
+            for device, value in zip(devices, words[1:], strict=True):
+                if not value.startswith("?"):
+                    points[device][words[0]] = float(value)
+    return points

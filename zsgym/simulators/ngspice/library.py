@@ -6,19 +6,25 @@ makes every later command fail. `LibraryEngine` therefore belongs into a process
 """
 
 import ctypes
-import ctypes.util
-import re
+import itertools
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from zsgym.errors import SimulatorCrashError, SimulatorMissingError
-from zsgym.simulators.ngspice.engine import Analysis, Vector, Vectors, complete
+from zsgym.simulators.ngspice.engine import (
+    DEVICE_QUANTITIES,
+    INSTALL_HINT,
+    Analysis,
+    Vector,
+    Vectors,
+    checked,
+    find_version,
+    parse_show,
+)
 
-DEVICE_QUANTITIES = ("id", "gm", "gds", "gmbs", "vth", "vdsat", "vds", "vgs", "vbs")
-"""Operating-point quantities read for every transistor (A, S, S, S, V, V, V, V, V)."""
-
-INSTALL_HINT = "install it with: apt-get install ngspice libngspice0 (version 39 or newer)"
 _COMPLEX_VECTOR = 2  # VF_COMPLEX in ngspice's vector flags
 
 
@@ -42,17 +48,18 @@ _ControlledExit = ctypes.CFUNCTYPE(
 
 
 def load_library() -> ctypes.CDLL:
-    """libngspice, with the signatures that are used here.
+    """libngspice, with the signatures that are used here: the system's, or that of the Python environment (conda).
 
     :raises SimulatorMissingError: the shared library is not installed.
     """
-    for name in ("libngspice.so.0", ctypes.util.find_library("ngspice")):
-        if name is None:
-            continue
+    for name in ("libngspice.so.0", "libngspice.so", str(Path(sys.prefix, "lib", "libngspice.so"))):
         try:
             library = ctypes.CDLL(name)
         except OSError:
             continue
+        library.ngSpice_CurPlot.restype = ctypes.c_char_p
+        library.ngSpice_AllVecs.restype = ctypes.POINTER(ctypes.c_char_p)
+        library.ngSpice_AllVecs.argtypes = [ctypes.c_char_p]
         library.ngGet_Vec_Info.restype = ctypes.POINTER(_VectorInfo)
         library.ngGet_Vec_Info.argtypes = [ctypes.c_char_p]
         library.ngSpice_Command.argtypes = [ctypes.c_char_p]
@@ -75,8 +82,7 @@ class LibraryEngine:
         # Debian's build solves BSIM4 with OpenMP threads, which spin against those of other workers.
         self._command("set num_threads=1")
         self._command("version -s")
-        found = re.search(r"ngspice-(\S+)", "\n".join(self._messages))
-        self.version = found[1] if found else "unknown"
+        self.version = find_version("\n".join(self._messages), str(self._library._name))
 
     def run(self, deck: Sequence[str], analyses: Sequence[Analysis]) -> dict[str, Vectors]:
         """See `Engine.run`. A deck stays loaded while the same object is passed again."""
@@ -108,13 +114,23 @@ class LibraryEngine:
             self._command(f"stop after {analysis.max_points}")
         self._command("destroy all")  # a stale vector can then never be read as a fresh one
         self._command(analysis.run)
-        with complete(analysis.name, self._messages):
-            return {name: self._vector(name) for name in analysis.vectors}
+        if analysis.max_points is not None:
+            self._command("delete all")  # the bound must not cut a later analysis short
+        return checked(analysis, self._vectors(analysis), "\n".join(self._messages))
 
-    def _vector(self, name: str) -> Vector:
+    def _vectors(self, analysis: Analysis) -> dict[str, Vector]:
+        """Those of an analysis's vectors that ngspice has. Names that it lacks it would look up among its constants."""
+        plot: bytes = self._library.ngSpice_CurPlot()
+        if not plot.startswith(analysis.kind.encode()):
+            return {}
+        present = set(itertools.takewhile(bool, self._library.ngSpice_AllVecs(plot)))
+        found = {name: self._vector(name) for name in analysis.vectors if name.encode() in present}
+        return {name: vector for name, vector in found.items() if vector is not None}
+
+    def _vector(self, name: str) -> Vector | None:
         pointer = self._library.ngGet_Vec_Info(name.encode())
         if not pointer or pointer.contents.length == 0:
-            raise KeyError(name)
+            return None
         info = pointer.contents
         if info.flags & _COMPLEX_VECTOR:
             parts = np.ctypeslib.as_array(info.complex, (2 * info.length,)).copy()
@@ -139,24 +155,3 @@ class LibraryEngine:
     def _on_exit(self, status: int, _immediate: bool, on_quit: bool, _ident: int, _data: int | None) -> int:
         self._fatal = f"exit status {status}{', on quit' if on_quit else ''}"
         return 0
-
-
-def parse_show(text: str) -> dict[str, dict[str, float]]:
-    """Reads the table of `show`: rows of quantities, columns of devices, in blocks.
-
-    >>> parse_show("stdout device   m2   m1\\nstdout id   2e-6   1e-6")
-    {'m2': {'id': 2e-06}, 'm1': {'id': 1e-06}}
-    """
-    points: dict[str, dict[str, float]] = {}
-    devices: list[str] = []
-    for line in text.splitlines():
-        words = line.removeprefix("stdout ").split()
-        if not words:
-            continue
-        if words[0] == "device":
-            devices = words[1:]
-            points.update((device, {}) for device in devices)
-        elif words[0] in DEVICE_QUANTITIES and len(words) == len(devices) + 1:
-            for device, value in zip(devices, words[1:], strict=True):
-                points[device][words[0]] = float(value)
-    return points

@@ -1,11 +1,11 @@
-"""What a worker and the pool say to each other: length-prefixed pickles over the pipes between parent and child.
+"""How two processes talk: whole messages over a socket pair, with time limits. Jobs and replies in them are pickles.
 
-Pickle is safe here because both ends are this program: the pool starts the worker, and nobody else holds the pipes.
+Pickle is safe here because both ends are this program: the pool starts the worker, and nobody else holds the sockets.
 """
 
-import os
-import pickle
+import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,10 +13,15 @@ from zsgym.errors import SimulatorError
 from zsgym.simulators.ngspice.engine import Engine
 
 _LENGTH = struct.Struct("<Q")
+_CHUNK = 1 << 20
 
 
 class Job(Protocol):
     """Anything picklable that a worker can run."""
+
+    def prepare(self) -> None:
+        """What one worker does once, before it runs such jobs."""
+        ...
 
     def run(self, engine: Engine) -> Any:
         """The answer (picklable)."""
@@ -31,28 +36,66 @@ class Reply:
     error: SimulatorError | None = None
 
 
-def write_message(descriptor: int, message: object) -> None:
-    """Send one message completely."""
-    body = pickle.dumps(message)
-    view = memoryview(_LENGTH.pack(len(body)) + body)
-    while view:
-        view = view[os.write(descriptor, view) :]
+class Channel:
+    """One end of a connection. Sockets, because they have time limits and never raise SIGPIPE."""
 
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
 
-def read_message(descriptor: int) -> Any:
-    """Receive one message.
+    @classmethod
+    def pair(cls) -> tuple["Channel", "Channel"]:
+        """Two connected ends."""
+        return tuple(map(cls, socket.socketpair()))  # type: ignore[return-value]
 
-    :raises EOFError: the other side closed the pipe, also in the middle of a message.
-    """
-    (length,) = _LENGTH.unpack(_read_exactly(descriptor, _LENGTH.size))
-    return pickle.loads(_read_exactly(descriptor, length))
+    def fileno(self) -> int:
+        """File descriptor to wait for; -1 when closed."""
+        return self._end.fileno()
 
+    def send(self, message: bytes, timeout_s: float | None = None) -> None:
+        """Send a message completely.
 
-def _read_exactly(descriptor: int, count: int) -> bytes:
-    chunks = bytearray()
-    while len(chunks) < count:
-        chunk = os.read(descriptor, min(count - len(chunks), 1 << 20))
-        if not chunk:
-            raise EOFError
-        chunks += chunk
-    return bytes(chunks)
+        :raises EOFError: the other side is gone. :raises TimeoutError: it does not read.
+        """
+        try:
+            self._end.settimeout(timeout_s)
+            self._end.sendall(_LENGTH.pack(len(message)) + message, socket.MSG_NOSIGNAL)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise EOFError(str(error)) from error
+
+    def receive(self, timeout_s: float | None = None) -> bytes:
+        """Receive a message.
+
+        :raises EOFError: the other side is gone, also in the middle of a message.
+        :raises TimeoutError: the message was not complete in time.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size, deadline))
+        return self._read(length, deadline)
+
+    def hang_up(self) -> None:
+        """End the connection for both sides, also under a thread that waits for a message."""
+        try:
+            self._end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has ended already
+
+    def close(self) -> None:
+        """Close this end. Safe to call twice."""
+        self._end.close()
+
+    def _read(self, count: int, deadline: float | None) -> bytes:
+        received = bytearray()
+        while len(received) < count:
+            try:
+                self._end.settimeout(None if deadline is None else max(deadline - time.monotonic(), 1e-3))
+                chunk = self._end.recv(min(count - len(received), _CHUNK))
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise EOFError(str(error)) from error
+            if not chunk:
+                raise EOFError("the connection was closed")
+            received += chunk
+        return bytes(received)

@@ -1,192 +1,178 @@
 """A pool of worker processes: spreads jobs, kills what hangs, replaces what died, retries a bounded number of times."""
 
-import contextlib
 import os
-import select
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
+import pickle
 import threading
-import weakref
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from multiprocessing.connection import wait
 from typing import Any
 
-from zsgym.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorTimeoutError
-from zsgym.simulators.ngspice.messages import Job, Reply, read_message, write_message
+from zsgym.errors import ConfigError, SimulatorError, SimulatorMissingError
+from zsgym.simulators.ngspice.engine import Engine
+from zsgym.simulators.ngspice.messages import Job
+from zsgym.simulators.ngspice.worker import Worker, WorkerOptions
 
-_HOSTILE_VARIABLES = ("SPICE_LIB_DIR", "SPICE_EXEC_DIR", "SPICE_SCRIPTS", "SPICE_PATH", "SPICE_ASCIIRAWFILE")
+__all__ = ["WorkerOptions", "WorkerPool"]
 
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """How workers run. timeout_s is the wall time without an answer after which a worker counts as hung."""
-
-    engine: str = "library"
-    executable: str = "ngspice"
-    timeout_s: float = 120.0
-    retries: int = 2
-
-
-class Worker:
-    """One worker process with its private scratch folder."""
-
-    def __init__(self, options: WorkerOptions) -> None:
-        self._options = options
-        self._scratch = Path(tempfile.mkdtemp(prefix="zsgym-"))
-        command = [sys.executable, "-m", "zsgym.simulators.ngspice.server"]
-        command += ["--engine", options.engine, "--executable", options.executable, "--scratch", str(self._scratch)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(self._scratch),
-            start_new_session=True,  # an interrupt from the keyboard is the parent's to handle
-        )
-        self._finalizer = weakref.finalize(self, _end, self._process, self._scratch, os.getpid())
-        try:
-            self.version = str(self._receive())
-        except SimulatorError:
-            self.kill()
-            raise
-
-    def ask(self, job: Job) -> Any:
-        """Answer of one job.
-
-        :raises SimulatorError: the job failed, or the worker hung or died (it is then no longer `alive`).
-        """
-        assert self._process.stdin is not None
-        try:
-            write_message(self._process.stdin.fileno(), job)
-        except OSError as error:
-            self.kill()
-            raise SimulatorCrashError(f"the ngspice worker is gone: {error}") from error
-        return self._receive()
-
-    @property
-    def alive(self) -> bool:
-        """False once the worker was killed or died."""
-        return self._finalizer.alive and self._process.poll() is None
-
-    def kill(self) -> None:
-        """End the worker and all it started, and remove its scratch folder. Safe to call twice."""
-        self._finalizer()
-
-    def _receive(self) -> Any:
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        ready, _, _ = select.select([descriptor], [], [], self._options.timeout_s)
-        if not ready:
-            self.kill()
-            raise SimulatorTimeoutError(f"ngspice gave no answer for {self._options.timeout_s:g} s and was killed")
-        try:
-            reply = read_message(descriptor)
-        except (EOFError, OSError) as error:
-            self.kill()
-            raise SimulatorCrashError("the ngspice worker died before it had answered") from error
-        assert isinstance(reply, Reply)
-        if reply.error is not None:
-            raise reply.error
-        return reply.answer
+_CLOSED = "the simulator was closed while it was in use"
 
 
 class WorkerPool:
     """Up to `workers` workers, started when first needed.
 
-    A pool that finds itself in a forked process starts workers of its own instead of using those of its parent.
+    Calls from several threads are answered one after another. A forked process starts workers of its own instead of
+    using those of its parent, and so does a pickled copy.
     """
 
     def __init__(self, workers: int, options: WorkerOptions) -> None:
+        if workers < 1:
+            raise ConfigError(f"workers must be at least 1, not {workers!r}")
         self.workers = workers
         self.options = options
-        self._lock = threading.Lock()
-        self._idle: list[Worker] = []
-        self._owner = os.getpid()
+        self._set = _WorkerSet(workers, options)
+        self._version: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WorkerPool, (self.workers, self.options)
 
     def version(self) -> str:
-        """Version of ngspice, as a worker reports it."""
-        worker = self._take()
-        self._give_back(worker)
-        return worker.version
+        """Version of ngspice, as a worker reports it. :raises SimulatorError: there is none to ask."""
+        if self._version is None:
+            self._version = str(self.map([_VersionJob()], fail_fast=True)[0])
+        return self._version
 
-    def map(self, jobs: Sequence[Job]) -> list[Any | SimulatorError]:
-        """The answer of every job, in order; a job that failed for good is answered by its error."""
-        if len(jobs) <= 1 or self.workers == 1:
-            return [self._answer(job) for job in jobs]
-        with ThreadPoolExecutor(min(self.workers, len(jobs))) as threads:
-            return list(threads.map(self._answer, jobs))
+    def map(self, jobs: Sequence[Job], *, fail_fast: bool = False) -> list[Any | SimulatorError]:
+        """The answer of every job, in order; a job that failed for good is answered by its error.
+
+        :param fail_fast: raise the first such error at once instead.
+        """
+        if self._set.owner != os.getpid():
+            self._set = _WorkerSet(self.workers, self.options)
+        current = self._set
+        waiting = deque(_Task(index, pickle.dumps(job)) for index, job in enumerate(jobs))
+        unanswered = SimulatorError(_CLOSED)
+        answers: list[Any | SimulatorError] = [unanswered] * len(jobs)
+        with current.lock:
+            try:
+                for task, answer in current.attempts(waiting):
+                    if isinstance(answer, SimulatorError):
+                        task.failures += 1
+                        in_vain = isinstance(answer, SimulatorMissingError) or current.closed
+                        if task.failures <= self.options.retries and not in_vain:
+                            waiting.appendleft(task)
+                            continue
+                        if fail_fast:
+                            raise answer
+                        if in_vain:  # for the others, too
+                            answers = [answer if other is unanswered else other for other in answers]
+                            waiting.clear()
+                    answers[task.index] = answer
+            finally:
+                # Whoever still works was interrupted in the middle of an answer and must never be asked again.
+                current.dismiss(everyone=current.closed)
+        return answers
 
     def close(self) -> None:
-        """Kill all workers."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        if self._owner == os.getpid():
-            for worker in idle:
-                worker.kill()
+        """End all workers, also those that work for another thread, whose jobs are then answered by an error."""
+        current, self._set = self._set, _WorkerSet(self.workers, self.options)
+        if current.owner == os.getpid():
+            current.close()
 
-    def _answer(self, job: Job) -> Any | SimulatorError:
-        for attempt in range(self.options.retries + 1):
-            worker: Worker | None = None
-            try:
-                worker = self._take()
-                return worker.ask(job)
-            except SimulatorMissingError as error:
-                return error
-            except SimulatorError as error:
-                if attempt == self.options.retries:
-                    return error
-            except BaseException:
-                # Interrupted in the middle of an answer: this worker must never be asked again.
-                if worker is not None:
-                    worker.kill()
-                raise
-            finally:
-                if worker is not None:
-                    self._give_back(worker)
-        raise AssertionError("unreachable")
 
-    def _take(self) -> Worker:
-        with self._lock:
-            if self._owner != os.getpid():
-                self._idle, self._owner = [], os.getpid()
-            while self._idle:
-                worker = self._idle.pop()
-                if worker.alive:
-                    return worker
-        return Worker(self.options)
+@dataclass(slots=True)
+class _Task:
+    index: int
+    job: bytes
+    failures: int = 0
 
-    def _give_back(self, worker: Worker) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _VersionJob:
+    def prepare(self) -> None:
+        pass
+
+    def run(self, engine: Engine) -> str:
+        return engine.version
+
+
+class _WorkerSet:
+    """The workers of one process from the first job to `close`. The thread that uses them holds the lock."""
+
+    def __init__(self, size: int, options: WorkerOptions) -> None:
+        self.owner = os.getpid()
+        self.lock = threading.RLock()
+        self.closed = False
+        self._size = size
+        self._options = options
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, _Task] = {}
+
+    def attempts(self, waiting: deque[_Task]) -> Iterator[tuple[_Task, Any | SimulatorError]]:
+        """Work on tasks until none is waiting or in work; each with what came of the attempt, as it comes."""
+        while waiting or self._busy:
+            while waiting and len(self._busy) < self._size:
+                task = waiting.popleft()
+                try:
+                    self._assign(task)
+                except SimulatorError as error:
+                    yield task, error
+            for worker in self._ready():
+                if worker not in self._busy:  # `close` was called meanwhile, by a signal handler
+                    continue
+                task = self._busy[worker]
+                try:
+                    if not worker.started:
+                        worker.greet()
+                        continue
+                    answer = worker.answer()
+                except SimulatorError as error:
+                    answer = error
+                self._release(worker)
+                yield task, answer
+
+    def dismiss(self, *, everyone: bool) -> None:
+        """Kill the workers that have a task, or all."""
+        workers = [*self._busy, *(self._idle if everyone else ())]
+        self._busy.clear()
+        for worker in workers:
+            worker.hang_up()  # all of them first, so that they end at the same time
+        for worker in workers:
+            worker.kill()
+
+    def close(self) -> None:
+        """Kill everyone, now and for good."""
+        self.closed = True
+        for worker in [*self._busy, *self._idle]:
+            worker.hang_up()  # wakes the thread that waits for an answer
+        with self.lock:
+            self.dismiss(everyone=True)
+
+    def _assign(self, task: _Task) -> None:
+        if self.closed:
+            raise SimulatorError(_CLOSED)
+        alive = [worker for worker in self._idle if worker.alive]
+        worker = alive.pop() if alive else Worker(self._options)
+        self._idle = alive
+        self._busy[worker] = task
+        try:
+            worker.ask(task.job)
+        except SimulatorError:
+            self._release(worker)
+            raise
+
+    def _release(self, worker: Worker) -> None:
+        self._busy.pop(worker, None)
         if worker.alive:
-            with self._lock:
-                self._idle.append(worker)
+            self._idle.append(worker)
 
-
-def _environment(scratch: Path) -> dict[str, str]:
-    """The user's environment without what could change ngspice's answers or its number of threads."""
-    kept = {name: value for name, value in os.environ.items() if name not in _HOSTILE_VARIABLES}
-    package_root = str(Path(__file__).resolve().parents[3])
-    search = os.pathsep.join(filter(None, (package_root, kept.get("PYTHONPATH"))))
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**kept, **single, "HOME": str(scratch), "LC_ALL": "C", "PYTHONPATH": search}
-
-
-def _end(process: subprocess.Popen[bytes], scratch: Path, owner: int) -> None:
-    """Finalizer of a worker: nothing to do in a process that merely inherited it."""
-    if os.getpid() != owner:
-        return
-    # Closing its pipe makes the worker kill its own child, which lives in a process group of its own.
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
-    try:
-        process.wait(timeout=1.0)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    shutil.rmtree(scratch, ignore_errors=True)
+    def _ready(self) -> list[Worker]:
+        """Workers that have answered, died or run out of time; waits for the first."""
+        if not self._busy:
+            return []
+        soonest = min(worker.seconds_left for worker in self._busy)
+        descriptors = [worker.fileno() for worker in self._busy]
+        closed = -1 in descriptors  # killed by `close` in a signal handler, or because the program ends
+        readable = [-1] if closed else wait(descriptors, max(soonest, 0.0))
+        return [worker for worker in self._busy if worker.fileno() in readable or worker.seconds_left <= 0.0]

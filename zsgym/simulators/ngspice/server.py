@@ -3,154 +3,154 @@
 Start-up (Python, numpy, libngspice) is paid once, by this process. It never simulates: for every job it forks a child
 that inherits the initialised libngspice, runs the job, sends the answer back and is gone. So every answer comes from a
 fresh simulator whatever happened before, memory stays flat, and a crash costs one answer instead of the worker.
+
+Nobody outlives anybody: the end of the connection to the parent ends this process and its child, and the kernel kills a
+child, and the ngspice that it may have started, when this process is killed.
 """
 
-import argparse
 import contextlib
-import ctypes
 import os
+import pickle
 import resource
-import select
 import shutil
 import signal
-import sys
+import socket
+import traceback
+from multiprocessing.connection import wait
 from pathlib import Path
-
-import numpy as np
 
 from zsgym.errors import SimulatorCrashError, SimulatorError
 from zsgym.simulators.ngspice.engine import Engine
 from zsgym.simulators.ngspice.library import LibraryEngine
-from zsgym.simulators.ngspice.measurements import TEMPERATURES, temperature_coefficient
-from zsgym.simulators.ngspice.messages import Job, Reply, read_message, write_message
-from zsgym.simulators.ngspice.process import ProcessEngine
-from zsgym.simulators.ngspice.stability import rightmost_pole
-
-_CPU_LIMIT_S = 300  # a hang that the parent's time-out did not catch; a normal answer takes a tenth of a second
-_PR_SET_PDEATHSIG = 1
+from zsgym.simulators.ngspice.messages import Channel, Job, Reply
+from zsgym.simulators.ngspice.process import ProcessEngine, die_with_parent
 
 
-def serve(engine: Engine, requests: int, replies: int, scratch: Path) -> None:
-    """Answer jobs until the parent closes the pipe."""
-    while True:
-        try:
-            job = read_message(requests)
-        except EOFError:
-            return
-        reply = _in_fork(engine, job, requests)
-        _empty(scratch)
-        write_message(replies, reply)
+def main(connection: int, engine_name: str, executable: str, scratch: str | None) -> None:
+    """Serve the socket `connection` until its other end is closed. `Worker` starts this.
 
-
-def _in_fork(engine: Engine, job: Job, requests: int) -> Reply:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _run_child(engine, job, writing)
-    os.close(writing)
+    :param scratch: folder for the files of the process engine; the library engine writes none.
+    """
+    parent = Channel(socket.socket(fileno=connection))
+    os.set_inheritable(connection, False)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent that ignores it would make children unobservable here
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must leave no file behind
+    folder = Path(scratch) if scratch is not None else None
     try:
-        return _await_child(child, reading, requests)
+        _serve(parent, _start_engine(engine_name, executable, folder), folder)
+    except (EOFError, KeyboardInterrupt):
+        return
     finally:
-        os.close(reading)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_child(engine: Engine, job: Job, writing: int) -> None:
+def _start_engine(name: str, executable: str, folder: Path | None) -> Engine | SimulatorError:
+    """The engine, or the error that takes the place of the greeting."""
+    try:
+        return LibraryEngine() if name == "library" else ProcessEngine(executable, folder)
+    except SimulatorError as error:
+        return error
+    except OSError as error:
+        return SimulatorError(f"the {name} engine cannot start: {error}; TMPDIR must name a folder that can be written")
+
+
+def _serve(parent: Channel, engine: Engine | SimulatorError, folder: Path | None) -> None:
+    """Answer jobs. :raises EOFError: the parent is gone."""
+    prepared: set[type[Job]] = set()
+    greeted = False
+    while True:
+        job = _unpack(parent.receive(), prepared)
+        if isinstance(engine, SimulatorError):
+            parent.send(pickle.dumps(Reply(error=engine)))
+            return
+        if not greeted:
+            _silence()
+            parent.send(pickle.dumps(Reply()))  # the greeting: from now on the parent measures the time of each job
+            greeted = True
+        parent.send(_run_in_fork(engine, job, parent) if not isinstance(job, Reply) else pickle.dumps(job))
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed child has left
+
+
+def _unpack(message: bytes, prepared: set[type[Job]]) -> Job | Reply:
+    """The job, prepared here so that no child has to, or the reply that says why there is none."""
+    try:
+        job: Job = pickle.loads(message)
+        if type(job) not in prepared:
+            job.prepare()
+            prepared.add(type(job))
+    except Exception as error:
+        return Reply(error=SimulatorError(f"the worker cannot prepare the simulation: {error!r}"))
+    return job
+
+
+def _silence() -> None:
+    """What is printed while the worker starts is for the parent; what ngspice prints afterwards is for nobody."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+
+
+def _run_in_fork(engine: Engine, job: Job, parent: Channel) -> bytes:
+    """The pickled reply of a child, or of the crash that replaced it.
+
+    :raises EOFError: the parent is gone, and with it all interest in the answer; so is the child then.
+    """
+    server = os.getpid()
+    try:
+        ours, theirs = Channel.pair()
+        child = os.fork()
+    except OSError as error:
+        return pickle.dumps(Reply(error=SimulatorError(f"no process could be started for the simulation: {error}")))
+    if child == 0:
+        ours.close()
+        parent.close()
+        _run_child(engine, job, theirs, server)
+    theirs.close()
+    with contextlib.closing(ours):
+        # The parent sends nothing while it waits for an answer, so what can be read from it then is its end.
+        if parent.fileno() in wait([ours.fileno(), parent.fileno()]):
+            os.kill(child, signal.SIGKILL)
+            _reap(child)
+            raise EOFError("the parent is gone")
+        with contextlib.suppress(EOFError):
+            answer = ours.receive()
+            _reap(child)
+            return answer
+    status = os.waitstatus_to_exitcode(_reap(child))
+    cause = f"signal {-status}" if status < 0 else f"status {status}"
+    return pickle.dumps(Reply(error=SimulatorCrashError(f"the simulating process died ({cause}) before it answered")))
+
+
+def _run_child(engine: Engine, job: Job, answers: Channel, server: int) -> None:
     """Runs in the child and never returns."""
     status = 1
     try:
         os.setpgid(0, 0)
-        _die_with_parent()
-        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_LIMIT_S, _CPU_LIMIT_S))
-        try:
-            reply = Reply(answer=job.run(engine))
-        except SimulatorError as error:
-            reply = Reply(error=error)
-        except OSError as error:
-            reply = Reply(error=SimulatorError(f"the worker could not use its files: {error}"))
-        write_message(writing, reply)
+        die_with_parent(server)
+        answers.send(_answer(engine, job))
         status = 0
     finally:
         os._exit(status)
 
 
-def _await_child(child: int, reading: int, requests: int) -> Reply:
-    """The child's reply, or the crash that replaced it. Ends this process too when the parent is gone meanwhile."""
-    while True:
-        ready, _, _ = select.select([reading, requests], [], [])
-        if requests in ready and reading not in ready:
-            # The parent sends nothing while it waits, so this is the end of the pipe: nobody wants the answer.
-            _kill_group(child)
-            os.waitpid(child, 0)
-            raise SystemExit(0)
-        try:
-            reply = read_message(reading)
-        except EOFError:
-            reply = None
-        _, status = os.waitpid(child, 0)
-        _kill_group(child)  # whatever the child had started and left behind
-        if isinstance(reply, Reply):
-            return reply
-        cause = (
-            f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.waitstatus_to_exitcode(status)}"
-        )
-        return Reply(error=SimulatorCrashError(f"the simulating process died ({cause}) before it had answered"))
+def _answer(engine: Engine, job: Job) -> bytes:
+    """The pickled reply to a job. Whatever goes wrong is an error of the infrastructure, never a label."""
+    try:
+        return pickle.dumps(Reply(answer=job.run(engine)))
+    except SimulatorError as error:
+        return pickle.dumps(Reply(error=error))
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        cause = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+        return pickle.dumps(Reply(error=SimulatorError(f"the evaluation failed: {cause}")))
 
 
-def _kill_group(child: int) -> None:
+def _reap(child: int) -> int:
+    """Wait for the end of a child and kill what it has started and left behind; its wait status."""
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # until it is reaped, its process group cannot be another's
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _empty(scratch: Path) -> None:
-    """Remove what a killed child left in the scratch folder."""
-    for entry in scratch.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-
-
-def _warm_up() -> None:
-    """Run the numerical routines once: what they import and cache here, no child has to."""
-    frequency = np.logspace(-1, 9, 101)
-    rightmost_pole(frequency, np.asarray(1.0 / (1.0 + 1j * frequency / 1e6), np.complex128))
-    temperature_coefficient(TEMPERATURES[::5], 1.0 + 1e-6 * TEMPERATURES[::5] ** 2)
-
-
-def main() -> None:
-    """Entry point of the worker process."""
-    parser = argparse.ArgumentParser(description="ngspice worker; started by zsgym, speaks pickles on its pipes")
-    parser.add_argument("--engine", choices=("library", "process"), required=True)
-    parser.add_argument("--executable", default="ngspice")
-    parser.add_argument("--scratch", type=Path, required=True)
-    arguments = parser.parse_args()
-    requests, replies = os.dup(0), os.dup(1)
-    # ngspice prints to the standard streams at will; the protocol must not hear it.
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(null, stream)
-    os.chdir(arguments.scratch)
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (lives as long as the process)
-    engine: LibraryEngine | ProcessEngine
-    try:
-        engine = (
-            LibraryEngine() if arguments.engine == "library" else ProcessEngine(arguments.executable, arguments.scratch)
-        )
-    except SimulatorError as error:
-        write_message(replies, Reply(error=error))
-        return
-    _warm_up()
-    write_message(replies, Reply(answer=engine.version))
-    try:
-        serve(engine, requests, replies, arguments.scratch)
-    finally:
-        shutil.rmtree(arguments.scratch, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()
+    return os.waitpid(child, 0)[1]

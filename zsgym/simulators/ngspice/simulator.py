@@ -53,7 +53,7 @@ class NgspiceSimulator:
 
     @property
     def provenance(self) -> Mapping[str, str]:
-        """Versions of ngspice and of the transistor models."""
+        """Version of ngspice, and a hash of the models at the default corner, which names the model library."""
         return {"ngspice": self._pool.version(), "models": models_hash(self.circuit.conditions.corner)}
 
     def simulate(
@@ -64,15 +64,14 @@ class NgspiceSimulator:
         errors: Literal["raise", "return"] = "raise",
     ) -> list[Outcome]:
         """See `Simulator.simulate`."""
-        measured = self.measure(sizings, conditions)
-        if errors == "raise":
-            for answer in measured:
-                if isinstance(answer, SimulatorError):
-                    raise answer
-        return [self._outcome(answer) for answer in measured]
+        return [self._outcome(answer) for answer in self.measure(sizings, conditions, errors=errors)]
 
     def measure(
-        self, sizings: Sequence[Sizing], conditions: Conditions | None = None
+        self,
+        sizings: Sequence[Sizing],
+        conditions: Conditions | None = None,
+        *,
+        errors: Literal["raise", "return"] = "return",
     ) -> list[Measurement | SimulatorError | None]:
         """What ngspice measured, before any verdict; None for a sizing outside the model bins."""
         conditions = conditions or self.circuit.conditions
@@ -83,7 +82,7 @@ class NgspiceSimulator:
             for netlist in netlists
             if netlist is not None
         ]
-        answers = iter(self._pool.map(jobs))
+        answers = iter(self._pool.map(jobs, fail_fast=errors == "raise"))
         return [None if netlist is None else next(answers) for netlist in netlists]
 
     def close(self) -> None:

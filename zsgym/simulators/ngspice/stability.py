@@ -17,6 +17,10 @@ _MAX_TERMS = 60
 _MIN_RESIDUE = 1e-5
 """A pole counts when its residue, relative to its distance from the origin and to the peak response, exceeds this:
 smaller ones are numerical pole-zero pairs (Froissart doublets)."""
+_CONJUGATE_TOLERANCE = 0.5
+"""A circuit is real, so its poles are real or come in conjugate pairs. A fit to noisy samples now and then ends with a
+lone pole by the imaginary axis near the lowest frequency, whose conjugate is missing by twice its magnitude; weak real
+poles come out up to a few tenths of their magnitude off the real axis."""
 
 
 def closed_loop_poles(
@@ -37,7 +41,12 @@ def closed_loop_poles(
         fit = AAA(points, values, rtol=_FIT_TOLERANCE, max_terms=_MAX_TERMS)
         poles, residues = fit.poles(), fit.residues()
     weight = np.abs(residues) / np.maximum(np.abs(poles), 1e-12) / np.abs(response).max()
-    significant = (weight > _MIN_RESIDUE) & (np.abs(poles) < 10.0 * np.abs(s[-1]))
+    to_conjugate = np.min(np.abs(poles[:, None] - poles.conj()[None, :]), axis=1, initial=np.inf)
+    significant = (
+        (weight > _MIN_RESIDUE)
+        & (to_conjugate < _CONJUGATE_TOLERANCE * np.abs(poles))
+        & (np.abs(poles) < 10.0 * np.abs(s[-1]))
+    )
     return np.asarray(poles[significant] * scale, np.complex128)
 
 
