@@ -1,0 +1,1 @@
+"""The validity-aware surrogate: says whether a sizing works, and only then how well."""

@@ -1,0 +1,187 @@
+"""Samples as training data: read, checked, split and normalised.
+
+Only rows that ngspice answered under the circuit's default conditions are labels. Rows outside the model bins are not
+learnt, because `inside_models` decides them exactly. A row's side (train, validation, calibration, test) follows from a
+hash of its sizing, so that it is the same in every data set, on every machine, and the same sizing can never stand on
+two sides.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from surrogate.graph import N_FEATURES, group_features
+from surrogate.transforms import Transform, fit_transform
+from zsgym.circuits import Circuit, load_circuit
+from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_NAMES
+from zsgym.pdk.geometry import inside_models
+from zsgym.samples import read_table
+
+FloatArray = NDArray[np.float64]
+Side = Literal["train", "validation", "calibration", "test"]
+
+SIDES: dict[Side, float] = {"train": 0.75, "validation": 0.05, "calibration": 0.10, "test": 0.10}
+
+AUXILIARY = ("max_pole_real", "output_error", "static_error")
+"""Raw measurements that grade *how far* an amplifier is from failing; regressed beside the metrics (see `Losses`)."""
+
+_MEASURED_FAILURES = ("unstable", "unsettled")
+"""Failures of amplifiers that have an operating point and a gain: their DC and AC measurements are as true as any."""
+_TRANSIENT = ("phase_margin", "slew_rate", "settling_time")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """In-bin rows of one circuit. n rows, p parameters, K metrics, A auxiliary targets; SI units, NaN where undefined.
+
+    `measured` holds the metrics of working rows and, for failures that are alive, what was measured of them;
+    `raw` the auxiliary measurements.
+    """
+
+    circuit: Circuit
+    vectors: FloatArray  # (n, p)
+    valid: NDArray[np.bool_]  # (n,)
+    measured: FloatArray  # (n, K)
+    raw: FloatArray  # (n, A)
+    position: FloatArray  # (n,) hash of the sizing in [0, 1)
+
+    def take(self, mask: NDArray[np.bool_]) -> "Rows":
+        """The rows where the mask is true."""
+        arrays = (getattr(self, name)[mask] for name in ("vectors", "valid", "measured", "raw", "position"))
+        return Rows(self.circuit, *arrays)
+
+    def side(self, name: Side) -> "Rows":
+        """The rows on one side of the split."""
+        edges = np.cumsum([0.0, *SIDES.values()])
+        index = list(SIDES).index(name)
+        return self.take((self.position >= edges[index]) & (self.position < edges[index + 1]))
+
+
+def read_rows(paths: Iterable[Path | str]) -> dict[str, Rows]:
+    """Every labelled in-bin row of some data sets at default conditions, by circuit, without duplicates.
+
+    :raises ConfigError: there is none, rows belong to another version of a netlist, or verdict policies are mixed.
+    """
+    table = pa.concat_tables([read_table(path) for path in paths], promote_options="permissive")
+    policies = set(table["policy"].to_pylist())
+    if len(policies) > 1:
+        raise ConfigError(f"the labels were given by different verdict policies: {', '.join(sorted(policies))}")
+    rows = {}
+    for name in sorted(set(table["circuit"].to_pylist())):
+        found = _rows_of(load_circuit(name), table.filter(pc.equal(table["circuit"], name)))
+        if found.valid.size:
+            rows[name] = found
+    if not rows:
+        raise ConfigError("the data sets hold no rows that ngspice answered at default conditions inside the models")
+    return rows
+
+
+def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
+    foreign = set(table["netlist_hash"].to_pylist()) - {circuit.netlist_hash}
+    if foreign:
+        raise ConfigError(f"{circuit.name}: rows of other netlists ({', '.join(sorted(foreign))}); generate them again")
+    table = table.filter(_at_default_conditions(circuit, table))
+    _, first = np.unique(table["sample_id"].to_numpy(zero_copy_only=False), return_index=True)
+    table = table.take(pa.array(np.sort(first)))
+    vectors = np.stack([_numbers(table, f"sizing.{name}") for name in circuit.parameter_names], axis=1)
+    failure = np.array(table["failure"].to_pylist(), dtype=object)
+    valid = table["label"].to_numpy() == 1
+    metrics = np.stack([_numbers(table, f"metrics.{name}") for name in METRIC_NAMES], axis=1)
+    alive = np.isin(failure, _MEASURED_FAILURES)
+    for column, name in enumerate(METRIC_NAMES):
+        if name not in _TRANSIENT:
+            metrics[:, column] = np.where(alive, _numbers(table, f"raw.{name}"), metrics[:, column])
+    raw = np.stack([_numbers(table, f"raw.{name}") for name in AUXILIARY], axis=1)
+    rows = Rows(circuit, vectors, valid, metrics, raw, _positions(circuit, vectors))
+    return rows.take(inside_models(circuit, vectors))
+
+
+def _at_default_conditions(circuit: Circuit, table: pa.Table) -> pa.Array:
+    """Rows at the conditions that a surrogate knows; an environment's log may hold others, too."""
+    equal = [pc.equal(table[f"conditions.{name}"], value) for name, value in circuit.conditions.as_dict().items()]
+    return functools.reduce(pc.and_, equal)
+
+
+def _numbers(table: pa.Table, column: str) -> FloatArray:
+    """A column as float64, NaN for nulls and for a column that no row has."""
+    if column not in table.column_names:
+        return np.full(table.num_rows, np.nan)
+    return np.asarray(table[column].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _positions(circuit: Circuit, vectors: FloatArray) -> FloatArray:
+    """(n,) hash of circuit and sizing, uniform in [0, 1)."""
+    digests = (hashlib.sha256(circuit.name.encode() + row.tobytes()).digest() for row in vectors)
+    return np.array([int.from_bytes(digest[:6], "big") / 2.0**48 for digest in digests])
+
+
+@dataclass(frozen=True, slots=True)
+class Normaliser:
+    """The scales of all targets, fitted on training rows."""
+
+    metrics: tuple[Transform, ...]
+    auxiliary: tuple[Transform, ...]
+
+    @staticmethod
+    def fit(rows: Sequence[Rows]) -> "Normaliser":
+        """Metric scales from valid rows only; auxiliary scales from every row that has the measurement."""
+        valid = np.concatenate([r.measured[r.valid] for r in rows])
+        raw = np.concatenate([r.raw for r in rows])
+        return Normaliser(tuple(map(_fit_column, valid.T)), tuple(map(_fit_column, raw.T)))
+
+
+def _fit_column(values: FloatArray) -> Transform:
+    return fit_transform(values[np.isfinite(values)])
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tensors of n rows of any circuits: topology index, features, validity, normalised targets and their masks."""
+
+    index: torch.Tensor  # (n,)
+    features: torch.Tensor  # (n, P, F)
+    valid: torch.Tensor  # (n,) 0 or 1
+    metrics: torch.Tensor  # (n, K), zero where undefined
+    metrics_known: torch.Tensor  # (n, K)
+    auxiliary: torch.Tensor  # (n, A)
+    auxiliary_known: torch.Tensor  # (n, A)
+
+    def __len__(self) -> int:
+        return self.index.shape[0]
+
+    def __getitem__(self, rows: torch.Tensor) -> "Batch":
+        return Batch(*(getattr(self, name)[rows] for name in self.__slots__))
+
+
+def to_batch(rows: Sequence[Rows], normaliser: Normaliser) -> Batch:
+    """All rows as tensors; the topology index is the position in the sequence."""
+    groups = max(len(r.circuit.groups) for r in rows)
+    parts = [_circuit_batch(index, r, normaliser, groups) for index, r in enumerate(rows)]
+    return Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in Batch.__slots__))
+
+
+def _circuit_batch(index: int, rows: Rows, normaliser: Normaliser, groups: int) -> Batch:
+    n = len(rows.vectors)
+    features = torch.zeros(n, groups, N_FEATURES)
+    own = group_features(rows.circuit, torch.from_numpy(rows.vectors))
+    features[:, : own.shape[1]] = own
+    metrics, metrics_known = _targets(rows.measured, normaliser.metrics)
+    auxiliary, auxiliary_known = _targets(rows.raw, normaliser.auxiliary)
+    valid = torch.from_numpy(rows.valid.astype(np.float32))
+    return Batch(torch.full((n,), index), features, valid, metrics, metrics_known, auxiliary, auxiliary_known)
+
+
+def _targets(values: FloatArray, transforms: Sequence[Transform]) -> tuple[torch.Tensor, torch.Tensor]:
+    normalised = np.stack([t.normalise(values[:, i]) for i, t in enumerate(transforms)], axis=1)
+    known = np.isfinite(normalised)
+    return torch.from_numpy(np.where(known, normalised, 0.0)).float(), torch.from_numpy(known).float()

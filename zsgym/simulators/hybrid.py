@@ -1,0 +1,120 @@
+"""The hybrid backend: the surrogate where it can be trusted, ngspice where it cannot.
+
+The surrogate's answer is used when
+
+1. the sizing lies inside its training distribution,
+2. its validity is decided: `p_valid` is above `confidence` or below one minus it, and
+3. for a working amplifier, every spec is decided: no conformal interval contains its target;
+
+or when the sizing is outside the transistor models, which is a closed-form fact. Everything else is simulated, and its
+outcome names ngspice as the backend, so that the sample log keeps it as a label.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogate.predict import Predictions
+from zsgym.circuits import Circuit
+from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.outcome import Conditions, Outcome, Sizing
+from zsgym.simulators.base import Simulator
+from zsgym.specs import check_metric_name
+
+
+class SurrogateLike(Simulator, Protocol):
+    """What the hybrid needs of a surrogate."""
+
+    circuit: Circuit
+    """The circuit that it knows."""
+
+    def predict(self, sizings: Sequence[Sizing], conditions: Conditions | None = None) -> Predictions:
+        """Predictions as arrays."""
+        ...
+
+    def outcomes(self, predictions: Predictions) -> list[Outcome]:
+        """The outcomes that these predictions amount to."""
+        ...
+
+
+class HybridSimulator:
+    """Answers from `surrogate` where that is safe and from `truth` everywhere else.
+
+    :param surrogate: a `SurrogateSimulator`. :param truth: an ngspice simulator of the same circuit.
+    :param confidence: how decided `p_valid` must be, between 0.5 and 1.
+    :param targets: specs that must be decided; None means the circuit's.
+    """
+
+    name = "hybrid"
+
+    def __init__(
+        self,
+        surrogate: SurrogateLike,
+        truth: Simulator,
+        *,
+        confidence: float = 0.95,
+        targets: Mapping[str, float] | None = None,
+    ) -> None:
+        if not 0.5 < confidence < 1.0:
+            raise ConfigError(f"confidence must lie between 0.5 and 1, got {confidence}")
+        self.circuit: Circuit = surrogate.circuit
+        self.confidence = confidence
+        self.targets = dict(self.circuit.targets if targets is None else targets)
+        for metric in self.targets:
+            check_metric_name(metric)
+        self._surrogate, self._truth = surrogate, truth
+        self.answered = {"surrogate": 0, "ngspice": 0}
+        """How many sizings each backend has answered so far."""
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """Versions of both backends."""
+        return {**self._truth.provenance, **self._surrogate.provenance}
+
+    def simulate(
+        self,
+        sizings: Sequence[Sizing],
+        conditions: Conditions | None = None,
+        *,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> list[Outcome]:
+        """See `Simulator.simulate`. Conditions that the surrogate does not know all go to ngspice."""
+        if not sizings:
+            return []
+        if conditions not in (None, self.circuit.conditions):
+            trusted = np.zeros(len(sizings), dtype=bool)
+            predicted: list[Outcome] = []
+        else:
+            predictions = self._surrogate.predict(sizings)
+            predicted, trusted = self._surrogate.outcomes(predictions), self.trusted(predictions)
+        asked = [sizing for sizing, trust in zip(sizings, trusted, strict=True) if not trust]
+        truth = iter(self._truth.simulate(asked, conditions, errors=errors) if asked else [])
+        self.answered["ngspice"] += len(asked)
+        self.answered["surrogate"] += len(sizings) - len(asked)
+        return [predicted[row] if trust else next(truth) for row, trust in enumerate(trusted)]
+
+    def trusted(self, predictions: Predictions) -> NDArray[np.bool_]:
+        """(B,) whether the surrogate's answer is used: the policy of this module."""
+        fails = ~predictions.valid & (predictions.p_valid <= 1.0 - self.confidence)
+        works = predictions.valid & (predictions.p_valid >= self.confidence) & self._specs_decided(predictions)
+        return np.asarray(~predictions.geometry | (predictions.in_distribution & (fails | works)))
+
+    def close(self) -> None:
+        """Release both backends."""
+        self._surrogate.close()
+        self._truth.close()
+
+    def _specs_decided(self, predictions: Predictions) -> NDArray[np.bool_]:
+        decided = np.ones(len(predictions.valid), dtype=bool)
+        for name, target in self.targets.items():
+            k = METRIC_NAMES.index(name)
+            low, high = predictions.low[:, k], predictions.high[:, k]
+            if METRIC_BY_NAME[name].better is Better.LOW_MAGNITUDE:
+                straddles = (low < 0.0) & (high > 0.0)
+                low, high = np.sort(np.abs([low, high]), axis=0)
+                low = np.where(straddles, 0.0, low)
+            decided &= (low > target) | (high < target)
+        return decided
