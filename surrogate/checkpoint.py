@@ -49,7 +49,7 @@ class Checkpoint:
 
     calibration: netlist hash -> calibration, and "pooled" for topologies that were not trained on. topologies: netlist
     hash -> circuit name. mean, precision: of training embeddings. provenance: JSON-able facts about the training run.
-    sha256: of the file it was read from.
+    sha256: of the content of the file that it was read from.
     """
 
     model: SurrogateModel
@@ -87,7 +87,7 @@ class Checkpoint:
 
         :raises CheckpointError: missing, corrupt, foreign or incompatible; the message says which.
         """
-        tensors, metadata = _read(path)
+        tensors, metadata, sha256 = _read(path)
         _check_interface(path, metadata)
         try:
             model = SurrogateModel(ModelConfig(**metadata["model"]), len(METRIC_NAMES), len(AUXILIARY))
@@ -105,14 +105,15 @@ class Checkpoint:
                 tensors["embedding.mean"],
                 tensors["embedding.precision"],
                 metadata["provenance"],
-                hashlib.sha256(path.read_bytes()).hexdigest(),
+                sha256,
             )
         except (KeyError, TypeError, RuntimeError, ValidationError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise CheckpointError(f"{path} is damaged: {reason:.200}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Tensors, metadata and checksum of a file."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
@@ -125,7 +126,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is a safetensors file, but not a zsgym surrogate")
     if found.get("sha256") != _checksum(found["zsgym"], tensors):
         raise CheckpointError(f"{path} is damaged: its checksum does not match")
-    return tensors, json.loads(found["zsgym"])
+    return tensors, json.loads(found["zsgym"]), found["sha256"]
 
 
 def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:

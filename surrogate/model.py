@@ -215,7 +215,6 @@ class SurrogateModel(nn.Module):
             far, parameter_mask = structure.far, structure.group_present.unsqueeze(1)  # (B, 1, S), (B, 1, P)
         size = features.shape[0]
         parameters = self.parameters_in(features) + structure.groups  # (B, P, D)
-        parameters = parameters * structure.group_present.unsqueeze(-1)
         own = structure.group_of @ parameters  # (B, S, D)
         x = structure.tokens.expand(size, -1, -1)  # (B, S, D)
         for i, block in enumerate(self.encoder):

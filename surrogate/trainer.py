@@ -165,7 +165,7 @@ def predict_all(model: SurrogateModel, topology: Topology, batch: Batch) -> Pred
 
 
 def _parameter_groups(model: SurrogateModel, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only; biases, norms and single tokens are left alone."""
+    """Weight decay for matrices, embeddings and learned tokens; biases and norms are left alone."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -30,6 +30,7 @@ _SIZING, _MET, _MISSED, _BROKEN = "#3e6fb0", "#2f9e6e", "#e08e2b", "#c8393b"
 def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     """An RGB image of shape (HEIGHT, WIDTH, 3)."""
     figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor="white")
+    figure.set_layout_engine("none")  # every axis has its place, whatever the user's style says
     _draw_header(figure, circuit, state)
     _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
     _draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state)

@@ -27,7 +27,9 @@ _NO_FOLDER = "/proc"
 """Working and home folder of workers: one in which nobody, not even root, can put a `.spiceinit`."""
 _START_TIMEOUT_S = 60.0  # starting takes about half a second of processor time
 _LONGEST_TIMEOUT_S = 1e6
-_GRACE_S = 1.0  # a worker notices the end of its connection at once, unless it was stopped
+# A worker notices the end of its connection at once, unless it was stopped, or is starting and has nothing to clean up.
+_GRACE_S = 1.0
+_START_GRACE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ class Worker:
             raise
         finally:
             other_end.close()
-        self._end = weakref.finalize(self, _end, self._process, self._channel, scratch)
+        self._scratch = scratch
+        self._end = weakref.finalize(self, _end, self._process, self._channel, scratch, _START_GRACE_S)
         _workers.add(self)
 
     def fileno(self) -> int:
@@ -127,6 +130,9 @@ class Worker:
             raise
         self.started = True
         self._deadline = time.monotonic() + self._timeout_s
+        impatient = self._end
+        self._end = weakref.finalize(self, _end, self._process, self._channel, self._scratch, _GRACE_S)
+        impatient.detach()
 
     def answer(self) -> Any:
         """The answer to the job, once `fileno` is readable or no seconds are left.
@@ -207,11 +213,11 @@ def _scratch_folder() -> Path:
         raise SimulatorError(f"{error}; TMPDIR must name a folder that can be written") from error
 
 
-def _end(process: subprocess.Popen[bytes], channel: Channel, scratch: Path | None) -> str:
+def _end(process: subprocess.Popen[bytes], channel: Channel, scratch: Path | None, grace_s: float) -> str:
     """Finalizer of a worker. Returns what it complained of while it started."""
     channel.close()  # the worker ends, and ends its child, when it notices
     try:
-        process.wait(_GRACE_S)
+        process.wait(grace_s)
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
