@@ -69,6 +69,7 @@ class Trainer:
                 }
                 for name, value in scores.items():
                     board.add_scalar(name, value, self.epoch)
+                tqdm.write(f"epoch {self.epoch}: loss {train_loss:.4f} in training, {scores['loss']:.4f} in validation")
         if not self.best:
             raise ConfigError("the validation loss was never a finite number; choose a smaller training.learning_rate")
 

@@ -83,8 +83,9 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     The same keys and types after every reset and step: the dictionaries `sizing` (declared units), `metrics` (SI
     units; 0.0 when the amplifier does not work), `margins` (0.0 without a spec, -1.0 when it does not work) and
     `reward_terms`, all of floats; `is_success` (works and meets every spec), `sim_success` (works), and `failure`
-    (`geometry`, `no_convergence`, `operating_point`, `no_gain`, `unstable`, `unsettled`, `unphysical` or an empty
-    string). After a reset, `reward_terms` tells what the starting sizing would be worth.
+    (`geometry`, `no_convergence`, `operating_point`, `no_gain`, `unstable`, `unsettled`, `unphysical`, from a
+    surrogate `predicted`, or an empty string). After a reset, `reward_terms` tells what the starting sizing would be
+    worth.
 
     ## Arguments
     | argument          | default      | meaning                                                                       |
