@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,9 @@ import pytest
 
 from zsgym import pdk
 from zsgym.errors import PdkError
+
+# A runner in the background may start us with interrupts ignored, and programs that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines are shared: how long one example takes says nothing about the code.
 hypothesis.settings.register_profile("zsgym", deadline=None)
