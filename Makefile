@@ -14,8 +14,10 @@ help:
 	@echo "make format  reformat the code"
 	@echo "make clean   remove the virtual environment and build products"
 
+# Without ngspice the surrogate answers: its designs are predictions, not results.
 demo: setup
-	$(BIN)/python agents/random_search.py --env zsgym/NMCF-v0 --budget 400 --seed 1
+	@backend=ngspice; command -v ngspice >/dev/null || backend=surrogate; \
+	$(BIN)/python agents/random_search.py --env zsgym/NMCF-v0 --budget 400 --seed 1 --backend $$backend
 
 test: setup
 	$(BIN)/python -m pytest --ngspice required $(PYTEST_ARGS)
