@@ -165,7 +165,4 @@ def _draw_memory(ax: Any, throughput: dict[str, Any]) -> None:
     memory = throughput["memory_mib_every_100"]
     ax.plot(100 * np.arange(len(memory)), memory, color=COLOURS[0])
     ax.set(xlabel="evaluations", ylabel="MiB", ylim=(0, 1.3 * max(memory)))
-    ax.set_title(
-        f"Resident memory, {throughput['workers']} workers: {throughput['per_second']:.1f} evaluations/s "
-        f"({throughput['simulated_per_second']:.1f} simulated)"
-    )
+    ax.set_title(f"Memory, {throughput['workers']} workers: {throughput['per_second']:.1f} evaluations/s")
