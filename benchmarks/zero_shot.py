@@ -18,6 +18,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def few_shot_answers(
         folder,
         base if fine_tuned else None,
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(None):  # one line per epoch would bury the points
         warnings.simplefilter("ignore", RuntimeWarning)  # a handful of rows may have no variance to explain
         trainer.run()
     trainer.model.load_state_dict(trainer.best)
@@ -311,12 +312,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--base", type=Path, metavar="FILE", help="trained without the new topology (default: trained)")
     parser.add_argument("--base-epochs", type=int, default=12, help="if it is trained here (default: 12)")
-    parser.add_argument(
-        "--base-limit",
-        type=int,
-        default=12000,
-        help="training rows per circuit, if it is trained here (default: 12000)",
-    )
+    parser.add_argument("--base-limit", type=int, help="training rows per circuit, if trained here (default: all)")
     parser.add_argument("--sizes", nargs="+", type=int, default=[50, 200, 1000], help="(default: 50 200 1000)")
     parser.add_argument("--subsets", type=int, default=3, help="random subsets of each size (default: 3)")
     parser.add_argument("--steps", type=int, default=500, help="optimisation steps of a small model (default: 500)")
