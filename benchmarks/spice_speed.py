@@ -208,7 +208,8 @@ def run_part(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
         if part == "stages":
             return {"stages": measure_stages(circuit, simulator, 40 if quick else 300, seed)}
         sizings = working_sizings(circuit, simulator, arguments.sizings or (2 if quick else 20), seed)
-        speed, accuracy = measure_speed_and_accuracy(circuit, simulator, sizings, 1 if quick else 6)
+        n_shipped = min(1 if quick else 6, len(sizings))
+        speed, accuracy = measure_speed_and_accuracy(circuit, simulator, sizings, n_shipped)
         return {"speed": speed, "accuracy": accuracy}
 
 
