@@ -51,8 +51,7 @@ class Data:
 
     def side(self, name: Side, limit: int | None = None) -> list[Rows]:
         """One side of the pooled rows, by circuit; at most `limit` rows each, drawn by their hash."""
-        sides = [rows.side(name) for rows in self.pooled]
-        return sides if limit is None else [r.take(r.position.argsort().argsort() < limit) for r in sides]
+        return [rows.side(name).drawn(limit) for rows in self.pooled]
 
 
 def load_data(paths: Sequence[Path]) -> Data:

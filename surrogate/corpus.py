@@ -36,7 +36,7 @@ def load_corpus(config: SurrogateConfig, normaliser: Normaliser | None = None) -
     rows = [r for name, r in by_circuit.items() if name not in config.data.hold_out]
     if not rows:
         raise ConfigError("every circuit of the data sets is held out; nothing is left to train on")
-    train = [_limited(r.side("train"), config.data.limit) for r in rows]
+    train = [r.side("train").drawn(config.data.limit) for r in rows]
     validation = [r.side("validation") for r in rows]
     for part in (*train, *validation, *(r.side("calibration") for r in rows)):
         if not part.valid.any():
@@ -56,7 +56,3 @@ def load_corpus(config: SurrogateConfig, normaliser: Normaliser | None = None) -
         to_batch(validation, normaliser),
         digest.hexdigest()[:16],
     )
-
-
-def _limited(rows: Rows, limit: int | None) -> Rows:
-    return rows if limit is None else rows.take(np.arange(len(rows.vectors)) < limit)

@@ -60,6 +60,10 @@ class Rows:
         arrays = (getattr(self, name)[mask] for name in ("vectors", "valid", "measured", "raw", "position"))
         return Rows(self.circuit, *arrays)
 
+    def drawn(self, limit: int | None) -> "Rows":
+        """At most `limit` rows, drawn by the hash of their sizing: of every data set, and nested for growing limits."""
+        return self if limit is None else self.take(self.position.argsort().argsort() < limit)
+
     def side(self, name: Side) -> "Rows":
         """The rows on one side of the split."""
         edges = np.cumsum([0.0, *SIDES.values()])
