@@ -49,14 +49,15 @@ def fit_temperature(logit: FloatArray, valid: BoolArray) -> float:
     ratio = (math.sqrt(5.0) - 1.0) / 2.0
     for _ in range(60):
         a, b = high - ratio * (high - low), low + ratio * (high - low)
-        if _cross_entropy(logit, valid, math.exp(a)) < _cross_entropy(logit, valid, math.exp(b)):
+        if cross_entropy(logit, valid, math.exp(a)) < cross_entropy(logit, valid, math.exp(b)):
             high = b
         else:
             low = a
     return math.exp((low + high) / 2.0)
 
 
-def _cross_entropy(logit: FloatArray, valid: BoolArray, temperature: float) -> float:
+def cross_entropy(logit: FloatArray, valid: BoolArray, temperature: float) -> float:
+    """Mean binary cross-entropy of the probabilities that logits amount to at a temperature."""
     z = logit / temperature
     return float(np.mean(np.logaddexp(0.0, np.where(valid, -z, z))))
 

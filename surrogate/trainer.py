@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from surrogate.calibration import cross_entropy, fit_temperature
 from surrogate.checkpoint import Checkpoint
 from surrogate.config import SurrogateConfig, TrainingConfig
 from surrogate.corpus import Corpus
@@ -97,9 +98,12 @@ class Trainer:
         prediction = predict_all(self.model, self.corpus.topology, batch)
         parts = losses(prediction, batch, self.config.training)
         scores = {f"validation/{name}": float(value) for name, value in zip(parts._fields, parts, strict=True)}
-        scores["loss"] = float(parts.total)
-        valid = batch.valid.numpy() > 0.5
-        scores["validation/auroc"] = auroc(valid, prediction.validity.double().numpy())
+        valid, logit = batch.valid.numpy() > 0.5, prediction.validity.double().numpy()
+        # Late epochs are overconfident, which temperature scaling mends: epochs are compared as they will be used.
+        calibrated = cross_entropy(logit, valid, fit_temperature(logit, valid))
+        scores["validation/calibrated_validity"] = calibrated
+        scores["loss"] = float(parts.total) + self.config.training.lambda_valid * (calibrated - float(parts.validity))
+        scores["validation/auroc"] = auroc(valid, logit)
         for k, name in enumerate(METRIC_NAMES):
             known = valid & (batch.metrics_known[:, k].numpy() > 0)
             truth, guess = (t[known, k].double().numpy() for t in (batch.metrics, prediction.metrics))
