@@ -24,6 +24,7 @@ from surrogate.data import AUXILIARY, Normaliser
 from surrogate.graph import DEVICE_TYPES, N_FEATURES, PIN_TYPES
 from surrogate.model import ModelConfig, SurrogateModel
 from surrogate.transforms import Transform
+from zsgym.circuits import DEFAULT_VERDICT
 from zsgym.errors import ZsgymError
 from zsgym.metrics import METRIC_NAMES
 
@@ -48,8 +49,8 @@ class Checkpoint:
     """A trained model with its scales and calibration.
 
     calibration: netlist hash -> calibration, and "pooled" for topologies that were not trained on. topologies: netlist
-    hash -> circuit name. mean, precision: of training embeddings. provenance: JSON-able facts about the training run.
-    sha256: of the content of the file that it was read from.
+    hash -> circuit name. mean, precision: of training embeddings. provenance: JSON-able facts about the training run,
+    among them the verdict policy of its labels (`policy`). sha256: of the content of the file that it was read from.
     """
 
     model: SurrogateModel
@@ -60,6 +61,11 @@ class Checkpoint:
     precision: Tensor
     provenance: dict[str, Any] = field(default_factory=dict)
     sha256: str = ""
+
+    @property
+    def policy(self) -> str:
+        """Name of the verdict policy that gave the labels; files older than this entry were trained on the default."""
+        return str(self.provenance.get("policy", DEFAULT_VERDICT))
 
     def save(self, path: Path) -> None:
         """Write the file; an existing one is replaced only by a complete new one."""
@@ -121,7 +127,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
             found = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no readable safetensors file: {error}") from error
+        raise CheckpointError(f"{path} is no readable safetensors file: {str(error):.200}") from error
     if "zsgym" not in found:
         raise CheckpointError(f"{path} is a safetensors file, but not a zsgym surrogate")
     if found.get("sha256") != _checksum(found["zsgym"], tensors):

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from surrogate.config import SurrogateConfig
-from surrogate.data import Batch, Normaliser, Rows, read_rows, to_batch
+from surrogate.data import Batch, Normaliser, Rows, read_labels, to_batch
 from surrogate.graph import Topology, topology_tensors
+from zsgym.circuits import DEFAULT_VERDICT
 from zsgym.errors import ConfigError
 
 
 @dataclass
 class Corpus:
-    """The rows of a run: trained-on circuits in order, their split as tensors, and the scales."""
+    """The rows of a run: trained-on circuits in order, their split as tensors, the scales, and the verdict policy."""
 
     rows: list[Rows]
     topology: Topology
@@ -21,6 +22,7 @@ class Corpus:
     train: Batch
     validation: Batch
     digest: str
+    policy: str = DEFAULT_VERDICT
 
 
 def load_corpus(config: SurrogateConfig, normaliser: Normaliser | None = None) -> Corpus:
@@ -29,7 +31,7 @@ def load_corpus(config: SurrogateConfig, normaliser: Normaliser | None = None) -
     :param normaliser: scales of an earlier model that is fine-tuned; None fits new ones.
     :raises ConfigError: a held-out circuit is not in the data, or too few rows are left.
     """
-    by_circuit = read_rows(config.data.paths)
+    by_circuit, policy = read_labels(config.data.paths)
     absent = [name for name in config.data.hold_out if name not in by_circuit]
     if absent:
         raise ConfigError(f"hold_out: the data hold no {', '.join(absent)}, only {', '.join(by_circuit)}")
@@ -55,4 +57,5 @@ def load_corpus(config: SurrogateConfig, normaliser: Normaliser | None = None) -
         to_batch(train, normaliser),
         to_batch(validation, normaliser),
         digest.hexdigest()[:16],
+        policy,
     )

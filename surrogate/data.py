@@ -72,7 +72,14 @@ class Rows:
 
 
 def read_rows(paths: Iterable[Path | str]) -> dict[str, Rows]:
+    """The rows of `read_labels`."""
+    return read_labels(paths)[0]
+
+
+def read_labels(paths: Iterable[Path | str]) -> tuple[dict[str, Rows], str]:
     """Every labelled in-bin row of some data sets at default conditions, by circuit, without duplicates.
+
+    Also the name of the verdict policy that gave the labels.
 
     :raises ConfigError: there is none, rows belong to another version of a netlist, or verdict policies are mixed.
     """
@@ -87,7 +94,7 @@ def read_rows(paths: Iterable[Path | str]) -> dict[str, Rows]:
             rows[name] = found
     if not rows:
         raise ConfigError("the data sets hold no rows that ngspice answered at default conditions inside the models")
-    return rows
+    return rows, policies.pop()
 
 
 def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:

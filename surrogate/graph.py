@@ -166,8 +166,8 @@ def group_features(circuit: Circuit, values: Tensor) -> Tensor:
     layout = _feature_layout(circuit)
     logs = values.log10()  # (B, n)
     if layout.constants.numel():
-        logs = torch.cat([logs, layout.constants.expand(len(logs), -1)], dim=1)
-    features = values.new_zeros(len(values), len(circuit.groups), N_FEATURES)
+        logs = torch.cat([logs, layout.constants.expand(logs.shape[0], -1)], dim=1)
+    features = values.new_zeros(values.shape[0], len(circuit.groups), N_FEATURES)
     width, length, count = logs[:, layout.columns].unbind(1)  # each (B, transistor groups)
     features[:, layout.transistors] = torch.stack(
         [

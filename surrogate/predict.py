@@ -19,7 +19,8 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _CHUNK = 128
-_SLACK = 1e-6  # of float32 rounding, on the ranges of training
+RANGE_SLACK = 1e-6
+"""Of float32 rounding, on the ranges of training."""
 
 
 class ZeroShotWarning(UserWarning):
@@ -105,6 +106,6 @@ class Predictor:
         if not self.trained:
             return np.zeros(len(embedding), dtype=bool)
         values = features.double().numpy()
-        inside = ((values >= self._low - _SLACK) & (values <= self._high + _SLACK)).all(axis=(1, 2))
+        inside = ((values >= self._low - RANGE_SLACK) & (values <= self._high + RANGE_SLACK)).all(axis=(1, 2))
         near = mahalanobis(embedding, self._mean, self._precision) <= self.calibration.max_distance
         return np.asarray(inside & near)

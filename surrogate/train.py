@@ -73,6 +73,11 @@ def train(config: SurrogateConfig, folder: Path, initial: Path | None = None) ->
     folder.mkdir(parents=True, exist_ok=True)
     start = None if initial is None else Checkpoint.load(initial)
     corpus = load_corpus(config, start.normaliser if start else None)
+    if start is not None and start.policy != corpus.policy:
+        raise ConfigError(
+            f"{initial} was trained on labels of the verdict policy {start.policy!r}, the data sets hold those of "
+            f"{corpus.policy!r}: fine-tune on labels of the same policy, or train anew"
+        )
     trainer = Trainer(config, corpus, folder, start)
     resumed = trainer.resume()
     print(
@@ -85,6 +90,7 @@ def train(config: SurrogateConfig, folder: Path, initial: Path | None = None) ->
     provenance = {
         **provenance_of_this_process(),
         "config": json.loads(config.model_dump_json()),
+        "policy": corpus.policy,
         "data_hash": corpus.digest,
         "rows": {r.circuit.name: {side: len(r.side(side).vectors) for side in SIDES} for r in corpus.rows},
         "best_epoch": trainer.best_epoch,

@@ -37,7 +37,7 @@ class Conditions:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for logs and JSON."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Status(StrEnum):

@@ -13,8 +13,11 @@ import difflib
 import math
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, METRICS, Better
 
 Targets = Mapping[str, float]
 """Metric name -> target in the metric's SI unit. A metric without an entry has no spec."""
@@ -78,6 +81,32 @@ def spec_margins(metrics: Mapping[str, float], targets: Targets) -> dict[str, fl
         margin = (measured - wanted) / scale if scale > 0.0 else 0.0
         margins[name] = margin if metric.better is Better.HIGH else 0.0 - margin
     return margins
+
+
+_MAGNITUDE = np.array([metric.better is Better.LOW_MAGNITUDE for metric in METRICS])
+_HIGH = np.array([metric.better is Better.HIGH for metric in METRICS])
+
+
+def metric_row(values: Mapping[str, float] | None) -> list[float]:
+    """Values in the order of `METRIC_NAMES`; NaN for a metric that has none."""
+    return [math.nan] * len(METRIC_NAMES) if values is None else [values.get(name, math.nan) for name in METRIC_NAMES]
+
+
+def magnitudes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Metrics (..., K) in SI units as they are compared with targets: the offset by its magnitude."""
+    return np.where(_MAGNITUDE, np.abs(values), values)
+
+
+def margin_table(metrics: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`spec_margins` of many amplifiers at once, equal to the bit.
+
+    :param metrics: (..., K) in SI units. :param targets: (..., K) in SI units, NaN where there is no spec.
+    :return: (..., K), NaN where the metric or the target is NaN.
+    """
+    measured, wanted = magnitudes(metrics), magnitudes(targets)
+    scale = np.abs(measured) + np.abs(wanted)
+    margin = (measured - wanted) / np.where(scale == 0.0, 1.0, scale)
+    return np.where(_HIGH, margin, 0.0 - margin)
 
 
 def reward(margins: Mapping[str, float]) -> float:

@@ -22,9 +22,11 @@ from surrogate.config import read_config
 from surrogate.graph import DEVICE_TYPES, PIN_TYPES
 from surrogate.predict import Predictor
 from tests.surrogate.synthetic import TINY_PINS, nmcf, nmcnr, untrained_checkpoint, vectors
-from zsgym.errors import ZsgymError
+from zsgym.errors import ConfigError, ZsgymError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.paths import data_root
+from zsgym.simulators import make_simulator
+from zsgym.simulators.base import policy_name
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,21 @@ def test_the_file_describes_itself(file: Path) -> None:
     assert set(described["topologies"].values()) == {"nmcf", "nmcnr"}
     assert set(described["calibration"]) == {"pooled", *described["topologies"]}
     assert described["provenance"] == {"command": ["test"]}
+
+
+def test_the_verdict_policy_of_the_labels_is_known(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path)
+    assert Checkpoint.load(path).policy == "functional", "files from before the entry were trained on the default"
+    replace(checkpoint, provenance={"policy": "measured"}).save(path)
+    assert Checkpoint.load(path).policy == "measured"
+    for backend in ("surrogate", "hybrid"):
+        with pytest.raises(
+            ConfigError, match=r"labels of the verdict policy 'measured', not 'functional': use policy="
+        ):
+            make_simulator(backend, nmcf(), checkpoint=path)
+    simulator = make_simulator("surrogate", nmcf(), checkpoint=path, policy="measured")
+    assert policy_name(simulator, nmcf()) == "measured"
 
 
 def test_unbounded_intervals_survive(checkpoint: Checkpoint, tmp_path: Path) -> None:

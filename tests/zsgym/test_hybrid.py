@@ -10,10 +10,14 @@ from fakes import FakeSimulator
 
 from surrogate.predict import Predictions
 from tests.surrogate.synthetic import nmcf, sizings
+from zsgym.envs.env import SizingEnv
+from zsgym.envs.sb3 import SizingVecEnv
+from zsgym.envs.vector import SizingVectorEnv
 from zsgym.errors import ConfigError, SimulatorCrashError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Conditions, Outcome, Sizing, Status
 from zsgym.simulators import Simulator
+from zsgym.simulators.base import TargetAware
 from zsgym.simulators.hybrid import HybridSimulator
 
 K = {name: k for k, name in enumerate(METRIC_NAMES)}
@@ -62,8 +66,10 @@ class Oracle:
 
     def outcomes(self, predictions: Predictions) -> list[Outcome]:
         status = {True: Status.SUCCESS, False: Status.CIRCUIT_FAILURE}
+        metrics = dict.fromkeys(METRIC_NAMES, 1.0)
         return [
-            Outcome(status[bool(v)], backend="surrogate", elapsed_s=float(i)) for i, v in enumerate(predictions.valid)
+            Outcome(status[bool(v)], metrics=metrics, backend="surrogate", elapsed_s=float(i))
+            for i, v in enumerate(predictions.valid)
         ]
 
     def simulate(
@@ -175,6 +181,49 @@ def test_confidence_and_targets_are_the_callers() -> None:
             make_hybrid(confidence=confidence)
     with pytest.raises(ConfigError, match="unknown metric 'gian'"):
         make_hybrid(targets={"gian": 3.0})
+
+
+def test_each_sizing_is_decided_by_the_targets_that_come_with_it() -> None:
+    """The same prediction (gain 99 to 101 dB) decides one spec and leaves another open."""
+    case = predicted(intervals={"dc_gain": (99.0, 101.0)})
+    hybrid = make_hybrid(case, case, case, truth=FakeSimulator(nmcf()))
+    targets = [{"dc_gain": 90.0}, {"dc_gain": 100.0}, {"gbw": 1e-300, "dc_gain": 120.0}]
+    assert [o.backend for o in hybrid.simulate_for(targets[:2], MANY[:2])] == ["surrogate", "fake"]
+    assert not hybrid.trusted(case, targets[2:])[0], "the bandwidth has no bounded interval"
+    assert hybrid.trusted(case, [{"dc_gain": 120.0}])[0]
+    assert hybrid.simulate_for([], []) == []
+    assert isinstance(hybrid, TargetAware)
+    assert not isinstance(Oracle([case]), TargetAware)
+
+
+@pytest.mark.parametrize("face", [SizingEnv, SizingVectorEnv, SizingVecEnv])
+def test_the_targets_of_an_episode_reach_the_hybrid(face: Any) -> None:
+    case = predicted(intervals=dict.fromkeys(METRIC_NAMES, (-1e30, 1e30)) | {"dc_gain": (99.0, 101.0)})
+    hybrid = make_hybrid(case)
+    only_gain = dict.fromkeys(METRIC_NAMES)
+    env = face(nmcf(), backend=hybrid, targets=only_gain | {"dc_gain": 90.0}, log=False)
+    action = np.zeros(24 if face is SizingEnv else (1, 24), np.float32)
+    env.reset()
+    env.step(action)
+    assert hybrid.answered == {"surrogate": 2, "ngspice": 0}
+    change = {"targets": {"dc_gain": 100.0}}
+    if face is SizingVecEnv:
+        env.set_options(change)
+        env.reset()
+    else:
+        env.reset(options=change)
+    env.step(action)
+    assert hybrid.answered["ngspice"] == 2, "both the start and the step are judged by the new spec"
+
+
+def test_backends_of_different_verdict_policies_do_not_mix() -> None:
+    truth = FakeSimulator(nmcf())
+    truth.policy = nmcf().verdict_policies["measured"]  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="policy 'functional', but ngspice judges by 'measured'"):
+        make_hybrid(predicted(), truth=truth)
+    oracle = Oracle([predicted()])
+    oracle.policy = "measured"  # type: ignore[attr-defined]
+    assert HybridSimulator(oracle, truth).policy == "measured"
 
 
 def test_other_conditions_all_go_to_ngspice() -> None:

@@ -76,14 +76,17 @@ def test_backends_are_made_by_name(checkpoint: Path, fake_ngspice: list[Any]) ->
     options: dict[str, dict[str, Any]] = {
         "ngspice": {"policy": "measured"},
         "surrogate": {"checkpoint": str(checkpoint)},
-        "hybrid": {"checkpoint": str(checkpoint), "policy": "measured", "confidence": 0.9, "targets": {"gbw": 1e6}},
+        "hybrid": {"checkpoint": str(checkpoint), "policy": "functional", "confidence": 0.9, "targets": {"gbw": 1e6}},
     }
     assert set(options) == set(BACKENDS)
     for name, chosen in options.items():
         with closing(make_simulator(name, nmcf(), workers=2, **chosen)) as simulator:
             assert isinstance(simulator, Simulator)
             assert simulator.name == ("fake" if name == "ngspice" else name)
-    assert [fake.options for fake in fake_ngspice] == [{"workers": 2, "policy": "measured"}] * 2
+    assert [fake.options for fake in fake_ngspice] == [
+        {"workers": 2, "policy": "measured"},
+        {"workers": 2, "policy": "functional"},
+    ]
     assert isinstance(simulator, HybridSimulator)
     assert (simulator.confidence, simulator.targets) == (0.9, {"gbw": 1e6})
 
@@ -97,8 +100,10 @@ def test_backends_are_made_by_name(checkpoint: Path, fake_ngspice: list[Any]) ->
             r"unknown backend 'ngspcie'\. Did you mean 'ngspice'\? Choose one of: ngspice, surrogate, hybrid",
         ),
         ("ngspice", {"checkpoint": "x"}, "backend 'ngspice' takes no option 'checkpoint'"),
-        ("surrogate", {"polciy": 1}, "backend 'surrogate' takes no option 'polciy'. Valid: checkpoint"),
-        ("surrogate", {"policy": "measured"}, "backend 'surrogate' takes no option 'policy'"),
+        ("surrogate", {"polciy": 1}, "backend 'surrogate' takes no option 'polciy'. Did you mean 'policy'"),
+        ("surrogate", {"policy": "measured"}, "trained on labels of the verdict policy 'functional', not 'measured'"),
+        ("surrogate", {"policy": "fuctional"}, "unknown verdict policy 'fuctional' of nmcf. Did you mean 'functional'"),
+        ("hybrid", {"policy": "measured"}, "trained on labels of the verdict policy 'functional', not 'measured'"),
         ("hybrid", {"confidense": 1}, "backend 'hybrid' takes no option 'confidense'. Did you mean 'confidence'?"),
         ("hybrid", {"surrogate": 1}, "backend 'hybrid' takes no option 'surrogate'"),
     ],
@@ -252,11 +257,10 @@ def test_a_real_surrogate_in_a_hybrid(surrogate: SurrogateSimulator) -> None:
 def make_env(checkpoint: Path, tmp_path: Path) -> Iterator[Callable[..., gym.Env[Any, Any]]]:
     opened: list[gym.Env[Any, Any]] = []
 
-    def make(backend: str, **options: Any) -> gym.Env[Any, Any]:
-        backend_options = {"checkpoint": str(checkpoint), **options}
-        opened.append(
-            gym.make("zsgym/NMCF-v0", backend=backend, backend_options=backend_options, log=str(tmp_path / "log"))
-        )
+    def make(backend: str, targets: Any = None, **options: Any) -> gym.Env[Any, Any]:
+        options = {"checkpoint": str(checkpoint), **options}
+        log = str(tmp_path / "log")
+        opened.append(gym.make("zsgym/NMCF-v0", backend=backend, targets=targets, backend_options=options, log=log))
         return opened[-1]
 
     yield make
@@ -299,7 +303,7 @@ def test_an_environment_on_the_surrogate(make_env: Callable[..., gym.Env[Any, An
 def test_an_environment_on_the_hybrid(
     make_env: Callable[..., gym.Env[Any, Any]], tmp_path: Path, fake_ngspice: list[Any]
 ) -> None:
-    roll(make_env("hybrid", targets={"gbw": 1e-9}, confidence=0.6), 30)
+    roll(make_env("hybrid", targets=dict.fromkeys(METRIC_NAMES) | {"gbw": 1e12}, confidence=0.6), 30)
     rows = list(read_samples(tmp_path / "log"))
     (truth,) = fake_ngspice
     simulated = [row for row in rows if row.backend == "fake"]
@@ -388,7 +392,7 @@ def test_zsgym_simulate_with_the_surrogate(
     ("options", "message"),
     [
         (["--corner", "ss"], 'use backend="ngspice" for other conditions'),
-        (["--policy", "measured"], "backend 'surrogate' takes no option 'policy'"),
+        (["--policy", "measured"], "the verdict policy 'functional', not 'measured'"),
     ],
 )
 def test_zsgym_simulate_says_what_the_surrogate_cannot(
@@ -404,7 +408,7 @@ def test_zsgym_simulate_says_what_the_surrogate_cannot(
 def test_dataset_info_keeps_predictions_apart(
     make_env: Callable[..., gym.Env[Any, Any]], tmp_path: Path, fake_ngspice: list[Any], run: Run
 ) -> None:
-    roll(make_env("hybrid", targets={"gbw": 1e-9}, confidence=0.6), 30)
+    roll(make_env("hybrid", targets=dict.fromkeys(METRIC_NAMES) | {"gbw": 1e12}, confidence=0.6), 30)
     (truth,) = fake_ngspice
     summary = info(tmp_path / "log")
     simulated = len(truth.simulated)

@@ -116,14 +116,14 @@ class Circuit:
     def from_unit(self, unit: ArrayLike) -> FloatArray:
         """Values in declared units, inside the bounds, from unit values (..., n); counts come out rounded.
 
-        Unit values outside [-1, 1] are clipped.
+        Unit values outside [-1, 1] are clipped. A row of a batch comes out the same to the bit as alone.
 
         :raises ConfigError: the last axis has the wrong length, or a value is NaN.
         """
         units = self._checked(unit)
         low, high = self._scaled_bounds
         scaled = low + (np.clip(units, -1.0, 1.0) + 1.0) / 2.0 * (high - low)
-        values = np.where(self._is_log, np.exp(np.where(self._is_log, scaled, 0.0)), scaled)
+        values = np.where(self._is_log, rowwise(np.exp, np.where(self._is_log, scaled, 0.0)), scaled)
         values = np.where(self._is_integer, np.rint(values), values)
         # Rounding of exp(log(bound)) must not leave the bounds.
         return np.clip(values, *self.bounds)
@@ -190,6 +190,19 @@ class Circuit:
             culprit = self.parameter_names[int(np.argwhere(np.isnan(array))[0][-1])]
             raise ConfigError(f"{self.name}: {culprit} is NaN")
         return array
+
+
+def rowwise(function: np.ufunc, values: FloatArray) -> FloatArray:
+    """A function of every element of (..., m) values, applied to one row (m,) at a time.
+
+    numpy's exp and log may round differently with the length of an array, and a batch must give exactly what its rows
+    give one by one.
+    """
+    result = np.empty_like(values)
+    rows = zip(values.reshape(-1, values.shape[-1]), result.reshape(-1, values.shape[-1]), strict=True)
+    for row, out in rows:
+        function(row, out=out)
+    return result
 
 
 def _read_only(values: list[float]) -> FloatArray:

@@ -21,12 +21,16 @@ from numpy.typing import ArrayLike, NDArray
 from zsgym import simulators
 from zsgym.circuits import DEFAULT_VERDICT, Circuit, did_you_mean, load_circuit
 from zsgym.envs.recording import Recorder
-from zsgym.envs.state import State
+from zsgym.envs.state import Judgement, State, judge
 from zsgym.envs.task import SizingTask, TaskArguments
 from zsgym.errors import ConfigError, SimulatorError, SimulatorOutputError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Outcome, Sizing, Status
-from zsgym.simulators.base import Simulator
+from zsgym.simulators.base import Simulator, TargetAware, policy_name
+from zsgym.specs import metric_row
+
+DEFAULT_BACKEND = "surrogate"
+"""What answers when an environment is made without `backend`."""
 
 
 class CoreArguments(TaskArguments, total=False):
@@ -80,18 +84,24 @@ class SizingCore:
         self.num_envs = num_envs
         self.step_limit = step_limit
         self.env_id: str | None = None
-        backend = arguments.pop("backend", "ngspice")
+        backend = arguments.pop("backend", DEFAULT_BACKEND)
         options = dict(arguments.pop("backend_options", None) or {})
+        if "targets" in options:
+            raise ConfigError("targets are no backend option of an environment: give them as targets=")
         workers = arguments.pop("workers", 1)
         log = arguments.pop("log", True)
         self.task = SizingTask.create(self.circuit, arguments)
-        self._recorder = Recorder(self.circuit, self.task.conditions, options.get("policy", DEFAULT_VERDICT), log)
+        policy = (
+            options.get("policy", DEFAULT_VERDICT) if isinstance(backend, str) else policy_name(backend, self.circuit)
+        )
+        self._recorder = Recorder(self.circuit, self.task.conditions, policy, log)
         self._states: list[State | None] = [None] * num_envs
         self._episodes = 0
         self._closed = False
         # Last, so that an invalid argument leaves no process behind.
         self._owns_simulator = isinstance(backend, str)
         self.simulator = self._simulator(backend, workers, options)
+        self._target_aware = self.simulator if isinstance(self.simulator, TargetAware) else None
 
     def state(self, slot: int) -> State:
         """The current state of one sub-environment.
@@ -134,13 +144,12 @@ class SizingCore:
         if len(actions) != self.num_envs:
             raise ConfigError(f"expected one action for each of {self.num_envs} environments, got {len(actions)}")
         restart = restart or {}
+        states = {slot: self._open_state(slot) for slot in range(self.num_envs) if slot not in restart}
+        checked = self.task.check_actions(actions, ignored=restart)
         with _restored_on_error(restart):
-            return self._run(
-                [
-                    self._start(slot, restart[slot], {}, {}) if slot in restart else self._step(slot, action)
-                    for slot, action in enumerate(actions)
-                ]
-            )
+            moves = self._step(states, checked[list(states)])
+            moves |= {slot: self._start(slot, generator, {}, {}) for slot, generator in restart.items()}
+            return self._run([moves[slot] for slot in range(self.num_envs)])
 
     def close(self) -> None:
         """Close the log, and the simulator unless it was passed in as an object. Safe to call twice."""
@@ -174,21 +183,36 @@ class SizingCore:
             seed = before.seed
         return _Move(slot, seed, unit, sizing, targets)
 
-    def _step(self, slot: int, action: ArrayLike) -> _Move:
+    def _open_state(self, slot: int) -> State:
         state = self.state(slot)
         if state.terminated:
             raise ResetNeeded("the episode has terminated (every spec is met): call reset() before the next step()")
-        checked = self.task.check_action(action)
-        unit = self.task.moved(state.unit, checked)
-        return _Move(slot, state.seed, unit, self.task.sizing(unit), state.targets, state, checked)
+        return state
+
+    def _step(self, states: Mapping[int, State], actions: NDArray[np.float64]) -> dict[int, _Move]:
+        if not states:
+            return {}
+        units = self.task.moved(np.stack([state.unit for state in states.values()]), actions)
+        return {
+            slot: _Move(slot, state.seed, unit, sizing, state.targets, state, action)
+            for (slot, state), unit, sizing, action in zip(
+                states.items(), units, self.task.sizings(units), actions, strict=True
+            )
+        }
 
     def _run(self, moves: Sequence[_Move]) -> list[State]:
         """Simulate, judge, log; only then do the new states take effect."""
-        outcomes = self._simulate([move.sizing for move in moves], [move.seed for move in moves])
+        outcomes = self._simulate(moves)
+        judgements = judge(
+            np.stack([move.unit for move in moves]),
+            outcomes,
+            [move.targets for move in moves],
+            self.task.failure_reward,
+        )
         episodes = self._episodes
         states = []
-        for move, outcome in zip(moves, outcomes, strict=True):
-            states.append(self._judge(move, outcome, episodes))
+        for move, outcome, judgement in zip(moves, outcomes, judgements, strict=True):
+            states.append(self._state(move, outcome, judgement, episodes))
             episodes += move.previous is None
         self._recorder.record(states, self.simulator, self.env_id)
         self._episodes = episodes
@@ -196,8 +220,13 @@ class SizingCore:
             self._states[move.slot] = state
         return states
 
-    def _simulate(self, sizings: Sequence[Sizing], seeds: Sequence[int | None]) -> list[Outcome]:
-        outcomes = self.simulator.simulate(sizings, self.task.conditions, errors="return")
+    def _simulate(self, moves: Sequence[_Move]) -> list[Outcome]:
+        sizings = [move.sizing for move in moves]
+        if self._target_aware is not None:
+            targets = [move.targets for move in moves]
+            outcomes = self._target_aware.simulate_for(targets, sizings, self.task.conditions, errors="return")
+        else:
+            outcomes = self.simulator.simulate(sizings, self.task.conditions, errors="return")
         if len(outcomes) != len(sizings):
             raise SimulatorOutputError(
                 f"{self.simulator.name} gave {len(outcomes)} outcomes for {len(sizings)} sizings"
@@ -205,8 +234,8 @@ class SizingCore:
         for outcome in outcomes:
             _check_outcome(outcome, self.simulator.name)
         lost = [
-            (sizing, outcome, seed)
-            for sizing, outcome, seed in zip(sizings, outcomes, seeds, strict=True)
+            (move.sizing, outcome, move.seed)
+            for move, outcome in zip(moves, outcomes, strict=True)
             if outcome.status is Status.INFRASTRUCTURE_ERROR
         ]
         if lost:
@@ -215,7 +244,7 @@ class SizingCore:
             raise error
         return outcomes
 
-    def _judge(self, move: _Move, outcome: Outcome, next_episode: int) -> State:
+    def _state(self, move: _Move, outcome: Outcome, judgement: Judgement, next_episode: int) -> State:
         previous = move.previous
         return State(
             episode=next_episode if previous is None else previous.episode,
@@ -225,6 +254,7 @@ class SizingCore:
             sizing=move.sizing,
             targets=move.targets,
             outcome=outcome,
+            judgement=judgement,
             failure_reward=self.task.failure_reward,
             step_limit=self.step_limit,
             action=move.action,
@@ -248,7 +278,7 @@ def _check_outcome(outcome: Outcome, backend: str) -> None:
     """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN."""
     if not outcome.success:
         return
-    metrics = outcome.metrics or {}
-    bad = [name for name in METRIC_NAMES if not math.isfinite(metrics.get(name, math.nan))]
-    if bad:
+    values = metric_row(outcome.metrics)
+    if not all(map(math.isfinite, values)):
+        bad = [name for name, value in zip(METRIC_NAMES, values, strict=True) if not math.isfinite(value)]
         raise SimulatorOutputError(f"{backend} reported a success without finite {', '.join(bad)}")

@@ -25,6 +25,9 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     their targets. Many sizings do not work at all (no gain, unstable, outside the transistor models): these cost a
     large negative reward, say why in `info["failure"]`, and are kept as labelled samples like all others.
 
+    By default a trained surrogate answers, in about a millisecond; `backend="ngspice"` simulates, and
+    `backend="hybrid"` simulates where the surrogate cannot be trusted with the targets of the episode.
+
     The environment is deterministic: the same seed and actions give the same episode on the same backend.
 
     ## Action Space
@@ -46,17 +49,19 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     The published bounds reach outside the SKY130 models on purpose; such a sizing fails with `geometry`.
 
     ## Observation Space
-    A flat `Box` of float32, shape `(n + 23,)`:
+    A flat `Box` of float32, shape `(n + 34,)`:
 
     | entries        | observation                         | min | max | when the amplifier does not work           |
     | -------------- | ----------------------------------- | --- | --- | ------------------------------------------ |
     | 0 ... n-1      | normalised sizing                   | -1  | 1   | the sizing all the same                    |
     | n ... n+10     | metrics on a fixed scale, clipped   | -1  | 1   | the bad end of the scale                   |
     | n+11 ... n+21  | spec margins; 0 where there is none | -1  | 1   | -1 for every spec                          |
-    | n+22           | validity: does the amplifier work?  | 0   | 1   | 0                                          |
+    | n+22 ... n+32  | targets on the scale of the metrics | -1  | 1   | the targets all the same                   |
+    | n+33           | validity: does the amplifier work?  | 0   | 1   | 0                                          |
 
-    Metrics and margins are in the order of `zsgym.metrics.METRIC_NAMES`; the scales are
-    `zsgym.envs.observation.METRIC_SCALES` (linear for decibels and degrees, logarithmic for the others).
+    Metrics, margins and targets are in the order of `zsgym.metrics.METRIC_NAMES`; the scales are
+    `zsgym.envs.observation.METRIC_SCALES` (linear for decibels and degrees, logarithmic for the others). Where there is
+    no spec the target is the bad end of the scale, which asks for nothing.
 
     ## Rewards
     The margin of a spec with metric `m` and target `t` is `(m - t) / (|m| + |t|)`, negated where low is better.
@@ -71,6 +76,10 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     `reset(options={"sizing": ...})` starts from a given sizing (declared units) or from a known-good one (its name in
     `circuit.known_good`); `reset(options={"targets": {...}})` changes targets (SI units; None drops a spec). Both hold
     for one episode.
+
+    With `random_targets` each episode has targets of its own, drawn with the starting sizing: what a random working
+    amplifier of the circuit's pool reaches, with every metric loosened by up to 20 % (6 dB), so that they can be met.
+    Metrics named in `targets` are left as given there.
 
     ## Episode End
     - Termination: the amplifier works and meets every spec.
@@ -91,12 +100,13 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     | argument          | default      | meaning                                                                       |
     | ----------------- | ------------ | ----------------------------------------------------------------------------- |
     | `circuit`         | by the id    | name of a circuit, path of a circuit file, or a `Circuit`                     |
-    | `backend`         | `"ngspice"`  | `"ngspice"`, `"surrogate"`, `"hybrid"`, or a `Simulator` (which stays open)   |
+    | `backend`         | `"surrogate"` | `"ngspice"`, `"surrogate"`, `"hybrid"`, or a `Simulator` (which stays open)   |
     | `backend_options` | `None`       | further keyword arguments of `zsgym.simulators.make_simulator`                |
     | `workers`         | `1`          | processes of the backend; more than one pays in the vector environments       |
     | `action_mode`     | `"absolute"` | `"absolute"` or `"delta"`                                                     |
     | `step_size`       | `0.1`        | delta mode: largest move per step and coordinate; the whole range is 2        |
     | `targets`         | `None`       | metric -> target in SI units, merged into the circuit's; None drops a spec    |
+    | `random_targets`  | `None`       | `"train"` or `"test"`: new targets in every episode, from that split          |
     | `conditions`      | `None`       | changed conditions: corner, supply (V), temperature (C), load (F), ...        |
     | `failure_reward`  | `-100.0`     | reward of a sizing that does not work; below minus the number of specs        |
     | `log`             | `True`       | sample log: `True` (default directory), a directory, or `False`               |
@@ -104,11 +114,11 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
 
     ```python
     import gymnasium as gym, zsgym
-    env = gym.make("zsgym/NMCF-v0", backend="ngspice", action_mode="delta", targets={"gbw": 2e6})
+    env = gym.make("zsgym/NMCF-v0", action_mode="delta", targets={"gbw": 2e6})
     ```
 
     ## Version History
-    * v0: initial version.
+    * v0: initial version (zsgym 0.1.0).
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium's own declaration)

@@ -5,23 +5,27 @@
 | the parameters | normalised sizing, in the order of the circuit          | [-1, 1] | the sizing all the same  |
 | eleven metrics | metrics on `METRIC_SCALES`, in the order of the metrics | [-1, 1] | the bad end of the scale |
 | eleven margins | spec margins; 0 where a metric has no spec              | [-1, 1] | -1 for every spec        |
+| eleven targets | targets of the episode on `METRIC_SCALES`; the bad end  | [-1, 1] | the targets all the same |
+|                | of the scale, which asks for nothing, without a spec    |         |                          |
 | validity       | 1 when the simulator says that the amplifier works      | [0, 1]  | 0                        |
 
 The metric scales do not depend on the targets: with targets that change from episode to episode, the metric tells
-where the amplifier is and the margin tells how far that is from what is wanted.
+where the amplifier is, the target what is wanted, and the margin how far the one is from the other.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.circuits.circuit import rowwise
+from zsgym.metrics import METRIC_NAMES, METRICS, Better
+from zsgym.specs import magnitudes
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,6 @@ class MetricScale:
     low: float
     high: float
     logarithmic: bool = False
-
-    def normalise(self, value: float) -> float:
-        """Position of a value in SI units within the range, in [-1, 1]."""
-        low, high = self.low, self.high
-        if self.logarithmic:
-            # A value of zero (a perfect offset, no current) lies below every decade: the lower end.
-            value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
-        return min(max(2.0 * (value - low) / (high - low) - 1.0, -1.0), 1.0)
 
 
 METRIC_SCALES: dict[str, MetricScale] = {
@@ -59,15 +55,33 @@ METRIC_SCALES: dict[str, MetricScale] = {
 }
 """SI units. Wider than the 5 % to 95 % range of random working SKY130 amplifiers by more than a decade (or 30 dB)."""
 
+_SCALES = tuple(METRIC_SCALES[name] for name in METRIC_NAMES)
+_LOGARITHMIC = np.array([scale.logarithmic for scale in _SCALES])
+# The smallest number that has a logarithm here: zero (a perfect offset, no current) lies below every decade.
+_FLOOR = np.array([scale.low if scale.logarithmic else -np.inf for scale in _SCALES])
 
-def normalise_metric(name: str, value: float) -> float:
-    """A metric (SI unit) on the scale of observations, in [-1, 1]; the offset by its magnitude."""
-    return METRIC_SCALES[name].normalise(METRIC_BY_NAME[name].magnitude(value))
+
+def _on_scale(values: FloatArray) -> FloatArray:
+    """(B, K) values as they are, as logarithms where the scale is logarithmic."""
+    logs = rowwise(np.log, np.where(_LOGARITHMIC, np.maximum(values, _FLOOR), 1.0))
+    return np.where(_LOGARITHMIC, logs, values)
 
 
-def worst_normalised(name: str) -> float:
-    """The bad end of a metric's scale."""
-    return -1.0 if METRIC_BY_NAME[name].better is Better.HIGH else 1.0
+_LOW, _HIGH = _on_scale(np.array([[scale.low for scale in _SCALES], [scale.high for scale in _SCALES]]))
+
+WORST = np.array([-1.0 if metric.better is Better.HIGH else 1.0 for metric in METRICS])
+"""(K,) the bad end of every metric's scale."""
+
+
+def normalise_metrics(values: ArrayLike) -> FloatArray:
+    """Metrics on the scale of observations.
+
+    :param values: (B, K) in SI units; the offset counts by its magnitude.
+    :return: (B, K) in [-1, 1]; the bad end of the scale where a value is NaN.
+    """
+    found = magnitudes(np.asarray(values, dtype=np.float64))
+    position = 2.0 * (_on_scale(found) - _LOW) / (_HIGH - _LOW) - 1.0
+    return np.where(np.isnan(found), WORST, np.clip(position, -1.0, 1.0))
 
 
 def action_space(n_parameters: int) -> spaces.Box:
@@ -77,24 +91,20 @@ def action_space(n_parameters: int) -> spaces.Box:
 
 def observation_space(n_parameters: int) -> spaces.Box:
     """The space of the observations described at the top of this module."""
-    low = np.full(n_parameters + 2 * len(METRIC_NAMES) + 1, -1.0, np.float32)
+    low = np.full(n_parameters + 3 * len(METRIC_NAMES) + 1, -1.0, np.float32)
     low[-1] = 0.0
     return spaces.Box(low, np.ones_like(low), dtype=np.float32)
 
 
-def observation(
-    unit: NDArray[np.float64], metrics: Mapping[str, float] | None, margins: Mapping[str, float]
+def observations(
+    units: FloatArray, metrics: FloatArray, margins: FloatArray, targets: FloatArray, works: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """One observation.
+    """Observations of B states, shape (B, parameters + 34).
 
-    :param unit: normalised sizing in [-1, 1], shape (parameters,).
-    :param metrics: every metric in SI units, or None when the amplifier does not work.
-    :param margins: margin of every spec in [-1, 1].
+    :param units: (B, parameters) normalised sizings in [-1, 1].
+    :param metrics: (B, K) SI units, NaN where the amplifier does not work.
+    :param margins: (B, K) margin of every spec in [-1, 1], 0 without one.
+    :param targets: (B, K) SI units, NaN where there is no spec. :param works: (B,) whether the amplifiers work.
     """
-    if metrics is None:
-        shown = [worst_normalised(name) for name in METRIC_NAMES]
-    else:
-        shown = [normalise_metric(name, metrics[name]) for name in METRIC_NAMES]
-    judged = [margins.get(name, 0.0) for name in METRIC_NAMES]
-    valid = 0.0 if metrics is None else 1.0
-    return np.concatenate([unit, shown, judged, [valid]]).astype(np.float32)
+    shown, wanted = normalise_metrics(metrics), normalise_metrics(targets)
+    return np.concatenate([units, shown, margins, wanted, works[:, None]], axis=1).astype(np.float32)

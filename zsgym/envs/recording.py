@@ -43,7 +43,7 @@ class Recorder:
         self._log = None if directory is False else SampleLog(directory)
 
     def record(self, states: Iterable[State], simulator: Simulator, env_id: str | None) -> None:
-        """Append one row per state.
+        """Append one row per state, by one write.
 
         :raises SampleLogError: a row could not be written.
         """
@@ -52,26 +52,27 @@ class Recorder:
         if self._provenance is None:
             # Asked for once: a backend may start a process or hash its models to answer.
             self._provenance = dict(simulator.provenance)
-        for state in states:
-            started = state.action is None
-            self._log.append(
-                Sample.from_outcome(
-                    self._circuit,
-                    state.sizing,
-                    state.outcome,
-                    conditions=self._conditions,
-                    provenance=self._provenance,
-                    policy=self._policy,
-                    env_id=env_id,
-                    episode=state.episode,
-                    step=state.step,
-                    action=None if state.action is None else state.action.tolist(),
-                    reward=None if started else state.reward,
-                    terminated=state.terminated,
-                    truncated=state.truncated,
-                    seed=state.seed,
-                )
+        # All or none: a step of a batch that cannot be logged has not happened in any of its environments.
+        self._log.append_many(
+            Sample.from_outcome(
+                self._circuit,
+                state.sizing,
+                state.outcome,
+                conditions=self._conditions,
+                provenance=self._provenance,
+                policy=self._policy,
+                env_id=env_id,
+                episode=state.episode,
+                step=state.step,
+                action=None if state.action is None else state.action.tolist(),
+                reward=None if state.action is None else state.reward,
+                terminated=state.terminated,
+                truncated=state.truncated,
+                targets=state.targets,
+                seed=state.seed,
             )
+            for state in states
+        )
 
     def record_errors(
         self, lost: Sequence[tuple[Sizing, Outcome, int | None]], env_id: str | None, error: SimulatorError

@@ -92,7 +92,7 @@ class SizingVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """Simulate the next sizings as one batch, then the starting sizings of the next episodes as another.
 
-        :returns: observations (n_envs, n + 23), rewards float32 and dones (n_envs,), infos.
+        :returns: observations (n_envs, n + 34), rewards float32 and dones (n_envs,), infos.
         :raises ConfigError: actions of a wrong shape, or not finite.
         :raises SimulatorError: the infrastructure failed; the call can be repeated.
         """

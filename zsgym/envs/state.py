@@ -1,26 +1,80 @@
-"""What one sub-environment is in after a reset or a step: an immutable record, and the `info` made from it.
+"""One state of a sub-environment: an immutable record, and the `info` made from it.
 
 States are never changed, only replaced once everything about the new one is known (simulated, judged, logged). A
-simulator that fails in the middle of a step therefore leaves the environment exactly where it was.
+simulator that fails in the middle of a step therefore leaves the environment exactly where it was. A batch is judged as
+a whole, in arrays, because the surrogate answers faster than Python can loop; its states are rows of these arrays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zsgym.envs.observation import observation
+from zsgym.envs.observation import observations
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Outcome
-from zsgym.specs import meets_all, spec_margins
+from zsgym.specs import margin_table, metric_row
+
+FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one answer is worth; sequences are in the order of `METRIC_NAMES`.
+
+    metrics: SI units, 0 when the amplifier does not work. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
+    an amplifier that does not work. terms: what each margin adds to the reward. reward: their sum, or the failure
+    reward. is_success: it works and meets every spec. observation: float32, see `zsgym.envs.observation`.
+    """
+
+    metrics: Sequence[float]
+    margins: Sequence[float]
+    terms: Sequence[float]
+    reward: float
+    is_success: bool
+    observation: NDArray[np.float32]
+
+
+def judge(
+    units: FloatArray,
+    outcomes: Sequence[Outcome],
+    targets: Sequence[Mapping[str, float]],
+    failure_reward: float,
+) -> list[Judgement]:
+    """Judge a batch of answers.
+
+    :param units: (B, parameters) normalised sizings. :param targets: of each, metric -> SI value.
+    """
+    works = np.array([outcome.success for outcome in outcomes])
+    measured = [metric_row(outcome.metrics if outcome.success else None) for outcome in outcomes]
+    metrics = np.array(measured, dtype=np.float64)  # (B, K)
+    wanted = np.array([metric_row(specs) for specs in targets], dtype=np.float64)
+    margins = np.where(works[:, None], margin_table(metrics, wanted), -1.0)
+    margins = np.where(np.isnan(wanted), 0.0, margins)
+    terms = np.where(works[:, None], np.minimum(margins, 0.0), 0.0)
+    rewards = np.zeros(len(works))
+    for column in terms.T:  # one after the other, as adding up `reward_terms` does
+        rewards += column
+    rewards = np.where(works, rewards, failure_reward)
+    seen = observations(units, metrics, margins, wanted, works)
+    return list(
+        map(
+            Judgement,
+            np.where(works[:, None], metrics, 0.0).tolist(),
+            margins.tolist(),
+            terms.tolist(),
+            rewards.tolist(),
+            (works & (margins >= 0.0).all(axis=1)).tolist(),
+            seen,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One simulated sizing of an episode, judged.
 
@@ -33,13 +87,14 @@ class State:
     episode: int
     step: int
     seed: int | None
-    unit: NDArray[np.float64]
+    unit: FloatArray
     sizing: Mapping[str, float]
     targets: Mapping[str, float]
     outcome: Outcome
+    judgement: Judgement
     failure_reward: float
     step_limit: int | None
-    action: NDArray[np.float64] | None
+    action: FloatArray | None
     earlier_rewards: tuple[float, ...]
 
     @property
@@ -47,25 +102,16 @@ class State:
         """Metric -> SI value of a working amplifier, else None."""
         return self.outcome.metrics if self.outcome.success else None
 
-    @cached_property
+    @property
     def margins(self) -> Mapping[str, float]:
         """Spec -> margin in [-1, 1]; -1 for every spec of an amplifier that does not work."""
-        if self.metrics is None:
-            return dict.fromkeys(self.targets, -1.0)
-        return spec_margins(self.metrics, self.targets)
+        pairs = zip(METRIC_NAMES, self.judgement.margins, strict=True)
+        return {name: margin for name, margin in pairs if name in self.targets}
 
-    @cached_property
-    def reward_terms(self) -> Mapping[str, float]:
-        """What the reward of this sizing consists of: one term per metric and `failure`. Their sum is the reward."""
-        terms = dict.fromkeys(METRIC_NAMES, 0.0)
-        if self.metrics is not None:
-            terms |= {name: min(margin, 0.0) for name, margin in self.margins.items()}
-        return terms | {"failure": 0.0 if self.outcome.success else self.failure_reward}
-
-    @cached_property
+    @property
     def reward(self) -> float:
         """The failure reward, or for a working amplifier the sum of its missed margins (0 when every spec is met)."""
-        return sum(self.reward_terms.values(), 0.0)
+        return self.judgement.reward
 
     @property
     def rewards(self) -> tuple[float, ...]:
@@ -75,7 +121,7 @@ class State:
     @property
     def is_success(self) -> bool:
         """True when the amplifier works and meets every spec."""
-        return self.outcome.success and meets_all(self.margins)
+        return self.judgement.is_success
 
     @property
     def terminated(self) -> bool:
@@ -99,7 +145,7 @@ class State:
 
     def observation(self) -> NDArray[np.float32]:
         """A new observation vector, see `zsgym.envs.observation`."""
-        return observation(self.unit, self.metrics, self.margins)
+        return self.judgement.observation.copy()
 
     def info(self) -> dict[str, Any]:
         """A new `info`: always the same keys and types, finite numbers only, nothing that a seed does not reproduce.
@@ -107,13 +153,16 @@ class State:
         Types are fixed because a vector environment gives a whole column the type of the first entry that it sees.
         Metrics of an amplifier that does not work are 0.0: `sim_success` says whether they mean anything.
         """
-        metrics = self.metrics or {}
+        judged = self.judgement
+        works = self.outcome.success
+        terms = dict(zip(METRIC_NAMES, judged.terms, strict=True))
+        terms["failure"] = 0.0 if works else self.failure_reward
         return {
-            "sizing": {name: float(value) for name, value in self.sizing.items()},
-            "metrics": {name: float(metrics.get(name, 0.0)) for name in METRIC_NAMES},
-            "margins": {name: self.margins.get(name, 0.0) for name in METRIC_NAMES},
-            "reward_terms": dict(self.reward_terms),
-            "is_success": self.is_success,
-            "sim_success": self.outcome.success,
+            "sizing": dict(self.sizing),
+            "metrics": dict(zip(METRIC_NAMES, judged.metrics, strict=True)),
+            "margins": dict(zip(METRIC_NAMES, judged.margins, strict=True)),
+            "reward_terms": terms,
+            "is_success": judged.is_success,
+            "sim_success": works,
             "failure": self.failure,
         }

@@ -6,7 +6,7 @@ Nothing here simulates, remembers or logs; that is the core's business.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self, TypedDict, get_args
 
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zsgym.circuits import Circuit, did_you_mean
+from zsgym.envs.targets import SPLITS, Split, TargetPool
 from zsgym.errors import ConfigError
 from zsgym.outcome import Conditions, Sizing
 from zsgym.pdk import CORNERS
 from zsgym.specs import FAILURE_REWARD, resolve_targets
 
+FloatArray = NDArray[np.float64]
 ActionMode = Literal["absolute", "delta"]
 ACTION_MODES: tuple[ActionMode, ...] = get_args(ActionMode)
 RESET_OPTIONS = ("targets", "sizing")
@@ -30,6 +32,7 @@ class TaskArguments(TypedDict, total=False):
     action_mode: ActionMode
     step_size: float
     targets: Mapping[str, float | None] | None
+    random_targets: Split | None
     conditions: Mapping[str, Any] | None
     failure_reward: float
 
@@ -38,7 +41,9 @@ class TaskArguments(TypedDict, total=False):
 class SizingTask:
     """What is to be sized, how an action acts, and what counts as good.
 
-    step_size: in delta mode, the largest change of a normalised coordinate per step. targets: SI units.
+    step_size: in delta mode, the largest change of a normalised coordinate per step. targets: SI units, the circuit's
+    and the overrides. pool, split: where random targets come from; None when they are fixed. fixed: metrics whose
+    target is never random.
     """
 
     circuit: Circuit
@@ -47,6 +52,9 @@ class SizingTask:
     targets: Mapping[str, float]
     conditions: Conditions
     failure_reward: float
+    pool: TargetPool | None
+    split: Split | None
+    fixed: frozenset[str]
 
     @classmethod
     def create(cls, circuit: Circuit, arguments: TaskArguments) -> Self:
@@ -60,7 +68,11 @@ class SizingTask:
         step_size = arguments.get("step_size", 0.1)
         if not _is_number(step_size) or not 0.0 < step_size <= 2.0:
             raise ConfigError(f"step_size must be in (0, 2], in units of the normalised sizing, got {step_size!r}")
-        targets = resolve_targets(circuit.targets, arguments.get("targets"))
+        overrides = arguments.get("targets")
+        targets = resolve_targets(circuit.targets, overrides)
+        split = arguments.get("random_targets")
+        if split is not None and split not in SPLITS:
+            raise ConfigError(f"unknown random_targets {split!r}. {did_you_mean(split, SPLITS)} (or None)")
         failure_reward = arguments.get("failure_reward", FAILURE_REWARD)
         if not _is_number(failure_reward) or not failure_reward < -len(targets):
             raise ConfigError(
@@ -68,13 +80,46 @@ class SizingTask:
                 f"misses all {len(targets)} specs completely, got {failure_reward!r}"
             )
         conditions = _resolve_conditions(circuit.conditions, arguments.get("conditions"))
-        return cls(circuit, action_mode, float(step_size), targets, conditions, float(failure_reward))
+        return cls(
+            circuit,
+            action_mode,
+            float(step_size),
+            targets,
+            conditions,
+            float(failure_reward),
+            None if split is None else TargetPool.load(circuit),
+            split,
+            frozenset(overrides or ()),
+        )
 
-    def check_action(self, action: ArrayLike) -> NDArray[np.float64]:
-        """One action as float64, clipped to [-1, 1].
+    def check_actions(self, actions: Sequence[ArrayLike] | NDArray[Any], ignored: Container[int] = ()) -> FloatArray:
+        """Actions of a batch as float64 of shape (B, parameters), clipped to [-1, 1]; zeros where they are ignored.
 
-        :raises ConfigError: the shape is wrong or a value is not finite.
+        :param ignored: rows whose action has no effect and is not looked at.
+        :raises ConfigError: a shape is wrong or a value is not finite.
         """
+        n = len(self.circuit.parameter_names)
+        checked = np.zeros((len(actions), n))
+        rows = [row for row in range(len(actions)) if row not in ignored]
+        if (
+            isinstance(actions, np.ndarray)
+            and actions.ndim == 2
+            and actions.shape[1] == n
+            and actions.dtype.kind in "fiu"
+        ):
+            checked[rows] = actions[rows]
+        else:
+            for row in rows:
+                checked[row] = self._one_action(actions[row])
+        if not np.isfinite(checked).all():
+            row = checked[np.argmax(~np.isfinite(checked).all(axis=1))].tolist()
+            bad = [
+                name for name, value in zip(self.circuit.parameter_names, row, strict=True) if not math.isfinite(value)
+            ]
+            raise ConfigError(f"the action is not finite for {', '.join(bad)}: has the policy diverged?")
+        return np.clip(checked, -1.0, 1.0)
+
+    def _one_action(self, action: ArrayLike) -> FloatArray:
         names = self.circuit.parameter_names
         try:
             values = np.asarray(action, dtype=np.float64)
@@ -85,47 +130,49 @@ class SizingTask:
                 f"the action has shape {values.shape}, expected ({len(names)},): one number in [-1, 1] for each of "
                 f"{', '.join(names)}"
             )
-        bad = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
-        if bad:
-            raise ConfigError(f"the action is not finite for {', '.join(bad)}: has the policy diverged?")
-        return np.clip(values, -1.0, 1.0)
+        return values
 
-    def moved(self, unit: NDArray[np.float64], action: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The normalised sizing after a checked action.
+    def moved(self, units: FloatArray, actions: FloatArray) -> FloatArray:
+        """The normalised sizings (B, parameters) after checked actions.
 
         In delta mode the coordinates of integer parameters move continuously and only the sizing is rounded: a step
         smaller than one count would otherwise never get anywhere.
         """
-        target = action if self.action_mode == "absolute" else unit + self.step_size * action
-        return np.clip(target, -1.0, 1.0)
+        wanted = actions if self.action_mode == "absolute" else units + self.step_size * actions
+        return np.clip(wanted, -1.0, 1.0)
 
-    def sizing(self, unit: NDArray[np.float64]) -> Sizing:
-        """The sizing in declared units at one normalised point, shape (parameters,).
-
-        One point at a time on purpose: numpy's exp and log may round differently with the length of an array, and a
-        batch must give exactly what the single environment gives.
-        """
-        return self.circuit.sizing(self.circuit.from_unit(unit))
+    def sizings(self, units: FloatArray) -> list[Sizing]:
+        """The sizings in declared units at normalised points (B, parameters)."""
+        names = self.circuit.parameter_names
+        return [dict(zip(names, values, strict=True)) for values in self.circuit.from_unit(units).tolist()]
 
     def start(
         self, generator: np.random.Generator, options: Mapping[str, Any]
-    ) -> tuple[NDArray[np.float64], Sizing, Mapping[str, float]]:
-        """Normalised sizing, sizing and targets of a new episode.
+    ) -> tuple[FloatArray, Sizing, Mapping[str, float]]:
+        """Normalised sizing, sizing and targets of a new episode; the generator draws them in this order.
 
-        :param options: of `reset`: `targets` (merged into the task's) and `sizing` (declared units, or the name of a
-            known-good sizing). Without `sizing` the start is uniform in the normalised box.
+        :param options: of `reset`: `targets` (merged into the task's, drawn ones included) and `sizing` (declared
+            units, or the name of a known-good sizing). Without `sizing` the start is uniform in the normalised box.
         :raises ConfigError: an option is unknown or invalid.
         """
         for name in options:
             if name not in RESET_OPTIONS:
                 raise ConfigError(f"unknown reset option {name!r}. {did_you_mean(name, RESET_OPTIONS)}")
-        targets = resolve_targets(self.targets, options.get("targets"))
         if options.get("sizing") is not None:
-            return *self._given(options["sizing"]), targets
-        unit = generator.uniform(-1.0, 1.0, len(self.circuit.parameter_names))
-        return unit, self.sizing(unit), targets
+            unit, sizing = self._given(options["sizing"])
+        else:
+            unit = generator.uniform(-1.0, 1.0, len(self.circuit.parameter_names))
+            (sizing,) = self.sizings(unit[None])
+        return unit, sizing, resolve_targets(self._targets(generator), options.get("targets"))
 
-    def _given(self, given: Mapping[str, float] | str) -> tuple[NDArray[np.float64], Sizing]:
+    def _targets(self, generator: np.random.Generator) -> Mapping[str, float]:
+        """The targets of a new episode, unless its reset options say otherwise."""
+        if self.pool is None or self.split is None:
+            return self.targets
+        drawn = self.pool.draw(self.split, generator)
+        return {name: fixed if name in self.fixed else drawn[name] for name, fixed in self.targets.items()}
+
+    def _given(self, given: Mapping[str, float] | str) -> tuple[FloatArray, Sizing]:
         """A start chosen by the caller, which is simulated exactly as given."""
         if isinstance(given, str):
             if given not in self.circuit.known_good:

@@ -75,7 +75,7 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
 
         :param seed: for the first sub-environment, the next one gets `seed + 1` and so on; or one for each.
         :param options: as for `SizingEnv.reset`, for all of these episodes.
-        :returns: observations of shape (num_envs, n + 23), infos.
+        :returns: observations of shape (num_envs, n + 34), infos.
         :raises ConfigError: the number of seeds is wrong, or an option is unknown or invalid.
         :raises SimulatorError: the infrastructure failed; call again to try again.
         """
@@ -93,7 +93,7 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         """Simulate the next sizings as one batch.
 
         :param actions: shape (num_envs, n), finite.
-        :returns: observations (num_envs, n + 23), rewards, terminations and truncations (num_envs,), infos.
+        :returns: observations (num_envs, n + 34), rewards, terminations and truncations (num_envs,), infos.
         :raises ConfigError: actions of a wrong shape, or not finite.
         :raises ResetNeeded: before the first reset.
         :raises SimulatorError: the infrastructure failed; nothing has changed, and the step can be repeated.

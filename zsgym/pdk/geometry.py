@@ -13,7 +13,8 @@ from zsgym.netlist import Expression
 SIZE_LIMITS = {"nmos": ((0.36, 100.0), (0.15, 100.0)), "pmos": ((0.42, 100.0), (0.15, 100.0))}
 """Device kind -> limits of width and of length, in micrometres, inclusive."""
 
-_TOLERANCE = 1e-3  # ngspice accepts a size that misses a bin limit by up to 1 nm
+SIZE_TOLERANCE = 1e-3
+"""In micrometres: ngspice accepts a size that misses a bin limit by up to 1 nm."""
 
 
 def inside_models(circuit: Circuit, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -27,7 +28,7 @@ def inside_models(circuit: Circuit, values: NDArray[np.float64]) -> NDArray[np.b
     for kind, width, length in sizes:
         for expression, (low, high) in zip((width, length), SIZE_LIMITS[kind], strict=True):
             size = _column(circuit, values, expression)
-            inside &= (size >= low - _TOLERANCE) & (size <= high + _TOLERANCE)
+            inside &= (size >= low - SIZE_TOLERANCE) & (size <= high + SIZE_TOLERANCE)
     return inside
 
 

@@ -68,7 +68,7 @@ def zerosim_sample(circuit: Circuit, sample: Sample, nodes: Iterable[GraphNode] 
     :param nodes: `graph_nodes(circuit)`, to number them once for many samples.
     :raises SampleLogError: the sample belongs to another circuit or to another version of its netlist.
     """
-    _check_circuit(circuit, sample)
+    check_circuit(circuit, sample)
     lists: dict[str, list[float]] = {}
     for node in nodes if nodes is not None else graph_nodes(circuit):
         if node.device is not None:
@@ -138,7 +138,11 @@ def describe_nodes(nodes: Iterable[GraphNode]) -> dict[str, Mapping[str, str | l
     return described
 
 
-def _check_circuit(circuit: Circuit, sample: Sample) -> None:
+def check_circuit(circuit: Circuit, sample: Sample) -> None:
+    """Whether a row belongs to this circuit, as it is now.
+
+    :raises SampleLogError: it belongs to another circuit, or to another version of its netlist.
+    """
     if sample.circuit != circuit.name:
         raise SampleLogError(
             f"the published format holds one circuit per file: found a row of {sample.circuit!r} among those of "

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from zsgym.errors import SampleLogError
 from zsgym.samples.schema import ErrorRecord, Sample
-from zsgym.samples.segment import SUFFIX, Segment, encode_line
+from zsgym.samples.segment import SUFFIX, Segment, sealed
 
 SEGMENTS = "segments"
 PARTS = "parquet"
@@ -48,16 +48,19 @@ class SampleLog:
 
         :raises SampleLogError: the row is invalid, or could not be written (disk full); the log stays readable.
         """
-        sample = row if isinstance(row, Sample) else Sample.parse(row)
-        with self._lock:
-            segment = self._segment(SEGMENTS)
-            stored = sample.model_copy(update={"writer": segment.path.name.removesuffix(SUFFIX)})
-            self._write(SEGMENTS, segment, stored.as_dict())
-        return stored
+        return self.append_many([row])[0]
 
     def append_many(self, rows: Iterable[Sample | Mapping[str, Any]]) -> list[Sample]:
-        """Store several rows in order, as `append` does. A failure leaves the rows before it stored."""
-        return [self.append(row) for row in rows]
+        """Store several rows in order, as `append` does, by one write: all of them, or none when it raises."""
+        samples = [row if isinstance(row, Sample) else Sample.parse(row) for row in rows]
+        if not samples:
+            return []
+        with self._lock:
+            segment = self._segment(SEGMENTS)
+            writer = {"writer": segment.path.name.removesuffix(SUFFIX)}
+            stored = [sample.model_copy(update=writer) for sample in samples]
+            self._write(SEGMENTS, segment, stored)
+        return stored
 
     def append_error(self, record: ErrorRecord | Mapping[str, Any]) -> None:
         """Record an infrastructure error, outside the samples.
@@ -66,7 +69,7 @@ class SampleLog:
         """
         valid = record if isinstance(record, ErrorRecord) else ErrorRecord.parse(record)
         with self._lock:
-            self._write(ERRORS, self._segment(ERRORS), valid.as_dict())
+            self._write(ERRORS, self._segment(ERRORS), [valid])
 
     def close(self) -> None:
         """Flush to the disk and close. The log may be used again; it then starts a new segment."""
@@ -80,13 +83,13 @@ class SampleLog:
             self._segments[folder] = Segment(self.directory / folder)
         return self._segments[folder]
 
-    def _write(self, folder: str, segment: Segment, fields: Mapping[str, Any]) -> None:
+    def _write(self, folder: str, segment: Segment, records: Iterable[Sample | ErrorRecord]) -> None:
         try:
-            line = encode_line(fields)
+            lines = b"".join([sealed(record.as_json()) for record in records])
         except ValueError as error:
             raise SampleLogError(f"the row holds a value that JSON cannot store: {error}") from error
         try:
-            segment.write(line)
+            segment.write(lines)
         except SampleLogError:
             # Whatever is left of the incomplete line stays alone at the end of this segment.
             self._segments.pop(folder).close()

@@ -13,6 +13,7 @@ One column per number, so that `table["metrics.gbw"]`, `frame["sizing.W_gm3"]` a
 | op.DEVICE.QUANTITY | float64 | operating point, SI |
 | backend, provenance.NAME, policy, p_valid | text, float64 | who answered and how the label was decided |
 | env_id, episode, step, action, reward, terminated, truncated | | the transition, for rows from an environment |
+| targets.NAME | float64 | specs of that episode, SI; null where there was none |
 | strategy, index, seed, writer, time, elapsed_s | | the origin; seed is text because Gymnasium's own have 128 bits |
 
 Rows of several circuits share one table; a column that a circuit does not have is null in its rows.
@@ -70,6 +71,7 @@ _GROUPS: dict[str, pa.DataType] = {
     "raw": pa.float64(),
     "op": pa.float64(),
     "provenance": pa.string(),
+    "targets": pa.float64(),
 }
 _TEXT_CONDITIONS = ("corner",)
 _REPLACES = b"zsgym.replaces"
@@ -196,8 +198,8 @@ def _flatten(sample: Sample) -> dict[str, Any]:
     flat = {name: fields[name] for name in _SCALARS}
     if flat["seed"] is not None:
         flat["seed"] = str(flat["seed"])
-    for group in ("sizing", "conditions", "metrics", "raw", "provenance"):
-        flat.update((f"{group}.{name}", value) for name, value in fields[group].items())
+    for group in ("sizing", "conditions", "metrics", "raw", "provenance", "targets"):
+        flat.update((f"{group}.{name}", value) for name, value in (fields[group] or {}).items())
     for device, quantities in (fields["operating_points"] or {}).items():
         flat.update((f"op.{device}.{name}", value) for name, value in quantities.items())
     return flat
@@ -215,7 +217,7 @@ def _nest(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in groups.pop("op").items():
         device, _, quantity = name.rpartition(".")
         points.setdefault(device, {})[quantity] = value
-    return {**fields, **groups, "operating_points": points or None}
+    return {**fields, **groups, "operating_points": points or None, "targets": groups["targets"] or None}
 
 
 def _type(column: str) -> pa.DataType:

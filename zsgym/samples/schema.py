@@ -12,6 +12,7 @@ metrics, raw measurements and operating points in SI. Three rules hold for every
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -46,18 +47,34 @@ def sample_id(circuit: str, netlist_hash: str, sizing: Sizing, conditions: Mappi
     Two sizings share an id only when every value is the same float64, whatever the order of the names and whether a
     count was given as 4 or 4.0. Backend, verdict and time do not enter: relabelling a row keeps its id.
     """
-    fields = conditions.as_dict() if isinstance(conditions, Conditions) else dict(conditions)
-    identity = [circuit, netlist_hash, _exact(sizing), _exact(fields)]
-    return hashlib.sha256(json.dumps(identity, separators=(",", ":")).encode()).hexdigest()[:20]
+    fields = conditions.as_dict() if isinstance(conditions, Conditions) else conditions
+    parts = (_quoted(circuit), _quoted(netlist_hash), _exact(sizing), _exact_conditions(tuple(fields.items())))
+    return hashlib.sha256(f"[{','.join(parts)}]".encode()).hexdigest()[:20]
 
 
-def _exact(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Sorted (name, exact text) pairs; adding 0.0 folds -0.0 into 0.0, which simulate alike."""
-    return sorted(
-        (name, value if isinstance(value, str) else (float(value) + 0.0).hex())
-        for name, value in values.items()
-        if value is not None
-    )
+def _exact(values: Mapping[str, Any]) -> str:
+    """Sorted [name, exact text] pairs as JSON; adding 0.0 folds -0.0 into 0.0, which simulate alike."""
+    pairs = []
+    for name, quoted in _sorted_names(tuple(values)):
+        value = values[name]
+        if value is not None:
+            exact = _quoted(value) if isinstance(value, str) else f'"{(float(value) + 0.0).hex()}"'
+            pairs.append(f"[{quoted},{exact}]")
+    return f"[{','.join(pairs)}]"
+
+
+# An environment asks for thousands of ids per second, all of one circuit under one set of conditions.
+_quoted = functools.lru_cache(maxsize=4096)(json.dumps)
+
+
+@functools.lru_cache(maxsize=256)
+def _sorted_names(names: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name, _quoted(name)) for name in sorted(names)]
+
+
+@functools.lru_cache(maxsize=256)
+def _exact_conditions(items: tuple[tuple[str, Any], ...]) -> str:
+    return _exact(dict(items))
 
 
 class _Record(BaseModel):
@@ -90,6 +107,10 @@ class _Record(BaseModel):
         """Plain JSON values under the names of the file format (`schema`, `sample_id`, ...)."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def as_json(self) -> bytes:
+        """`as_dict` as one line of JSON; floats keep every bit."""
+        return self.model_dump_json(by_alias=True).encode()
+
 
 class Sample(_Record):
     """One labelled (or, from a surrogate, predicted) sizing.
@@ -102,6 +123,7 @@ class Sample(_Record):
     backend: who answered. provenance: versions of ngspice and PDK, or the checkpoint hash.
     policy: name of the verdict policy that gave the label.
     env_id, episode, step, action, reward, terminated, truncated: the transition, for rows from an environment.
+    targets: specs of that episode, metric -> SI value; None in rows that no environment made, and in older ones.
     strategy, index: sampling strategy and position in the data set, for rows from a generator. seed: of either.
     writer: the segment (one per writer) in which the row was first stored; filled in by the log.
     time: when the row was made, ISO 8601 in UTC. elapsed_s: wall time of the evaluation in seconds.
@@ -128,6 +150,7 @@ class Sample(_Record):
     reward: float | None = None
     terminated: bool | None = None
     truncated: bool | None = None
+    targets: dict[str, float] | None = None
     strategy: str | None = None
     index: int | None = None
     seed: int | None = None

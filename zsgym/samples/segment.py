@@ -7,7 +7,8 @@ tool can read the file and a damaged line cannot pass for a row:
 
 Why it survives what happens to long runs:
 
-- a row is one `write()` on an O_APPEND descriptor, so a killed process leaves at most one incomplete last line;
+- a row, or a batch of rows, is one `write()` on an O_APPEND descriptor, so a killed process leaves at most one
+  incomplete last line;
 - a writer never opens another writer's segment: after a crash nothing is appended behind an incomplete line;
 - when a write fails half-way (disk full), the incomplete bytes are cut off again, or else the segment is abandoned;
 - the writer holds a lock (`flock`) on its segment while it is open, which tells a reader that an incomplete last line
@@ -49,7 +50,11 @@ class Problem:
 
 def encode_line(fields: Mapping[str, Any]) -> bytes:
     """One line of a segment, newline included. Floats keep every bit; NaN and infinity are refused."""
-    body = json.dumps(fields, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return sealed(json.dumps(fields, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode())
+
+
+def sealed(body: bytes) -> bytes:
+    """One line of a segment from a JSON object: its checksum is added as the last key."""
     return body[:-1] + _TRAILER % zlib.crc32(body) + b"\n"
 
 
@@ -113,16 +118,16 @@ class Segment:
         except OSError as error:
             raise SampleLogError(f"cannot create a segment in {directory}: {error.strerror}") from error
 
-    def write(self, line: bytes) -> None:
-        """Append one encoded line.
+    def write(self, lines: bytes) -> None:
+        """Append encoded lines.
 
         :raises SampleLogError: it could not be written completely; nothing of it remains if that can be helped. The
             segment must not be used again: the next row belongs in a new one.
         """
         size = os.fstat(self._descriptor).st_size
         try:
-            written = os.write(self._descriptor, line)
-            reason = "disk full" if written < len(line) else ""
+            written = os.write(self._descriptor, lines)
+            reason = "disk full" if written < len(lines) else ""
         except OSError as error:
             reason = error.strerror or str(error)
         if reason:

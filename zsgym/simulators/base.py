@@ -1,11 +1,14 @@
 """The contract that every simulator obeys: a batch of sizings in, one three-way outcome each, in the same order."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
+from zsgym.circuits import DEFAULT_VERDICT, Circuit
 from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
 
-__all__ = ["Conditions", "Failure", "Outcome", "Simulator", "Sizing", "Status"]
+__all__ = ["Conditions", "Failure", "Outcome", "Simulator", "Sizing", "Status", "TargetAware", "policy_name"]
 
 
 @runtime_checkable
@@ -40,3 +43,36 @@ class Simulator(Protocol):
     def close(self) -> None:
         """Release processes and files. Safe to call twice."""
         ...
+
+
+@runtime_checkable
+class TargetAware(Simulator, Protocol):
+    """A simulator whose way of answering depends on which specs its caller will judge; the hybrid is one.
+
+    Who knows the specs (an environment, whose targets may change from episode to episode) calls `simulate_for`;
+    `simulate` goes by the simulator's own targets.
+    """
+
+    def simulate_for(
+        self,
+        targets: Sequence[Mapping[str, float]],
+        sizings: Sequence[Sizing],
+        conditions: Conditions | None = None,
+        *,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> list[Outcome]:
+        """`simulate` for given specs.
+
+        :param targets: of each sizing, metric -> target in SI units.
+        """
+        ...
+
+
+def policy_name(simulator: object, circuit: Circuit) -> str:
+    """Name of the verdict policy by which a simulator decides what works.
+
+    It is its `policy`: a name, or one of the circuit's policies. A simulator without one goes by the default.
+    """
+    policy = getattr(simulator, "policy", DEFAULT_VERDICT)
+    names = (name for name, known in circuit.verdict_policies.items() if policy in (name, known))
+    return next(names, DEFAULT_VERDICT)

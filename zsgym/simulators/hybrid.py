@@ -8,6 +8,9 @@ The surrogate's answer is used when
 
 or when the sizing is outside the transistor models, which is a closed-form fact. Everything else is simulated, and its
 outcome names ngspice as the backend, so that the sample log keeps it as a label.
+
+Which specs must be decided is the caller's business: an environment passes the targets of each episode to
+`simulate_for`; `simulate` goes by the targets of the constructor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +22,12 @@ from numpy.typing import NDArray
 from surrogate.predict import Predictions
 from zsgym.circuits import Circuit
 from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.metrics import METRICS, Better
 from zsgym.outcome import Conditions, Outcome, Sizing
-from zsgym.simulators.base import Simulator
-from zsgym.specs import check_metric_name
+from zsgym.simulators.base import Simulator, policy_name
+from zsgym.specs import check_metric_name, magnitudes, metric_row
+
+_MAGNITUDE = np.array([metric.better is Better.LOW_MAGNITUDE for metric in METRICS])
 
 
 class SurrogateLike(Simulator, Protocol):
@@ -45,7 +50,8 @@ class HybridSimulator:
 
     :param surrogate: a `SurrogateSimulator`. :param truth: an ngspice simulator of the same circuit.
     :param confidence: how decided `p_valid` must be, between 0.5 and 1.
-    :param targets: specs that must be decided; None means the circuit's.
+    :param targets: specs that `simulate` must decide, metric -> SI value; None means the circuit's.
+    :raises ConfigError: an invalid argument, or the two backends go by different verdict policies.
     """
 
     name = "hybrid"
@@ -65,6 +71,13 @@ class HybridSimulator:
         self.targets = dict(self.circuit.targets if targets is None else targets)
         for metric in self.targets:
             check_metric_name(metric)
+        self.policy = policy_name(surrogate, self.circuit)
+        """Name of the verdict policy of both backends."""
+        if policy_name(truth, self.circuit) != self.policy:
+            raise ConfigError(
+                f"the surrogate was trained on labels of the verdict policy {self.policy!r}, but ngspice judges by "
+                f"{policy_name(truth, self.circuit)!r}: give both backends the same policy"
+            )
         self._surrogate, self._truth = surrogate, truth
         self.answered = {"surrogate": 0, "ngspice": 0}
         """How many sizings each backend has answered so far."""
@@ -82,6 +95,17 @@ class HybridSimulator:
         errors: Literal["raise", "return"] = "raise",
     ) -> list[Outcome]:
         """See `Simulator.simulate`. Conditions that the surrogate does not know all go to ngspice."""
+        return self.simulate_for([self.targets] * len(sizings), sizings, conditions, errors=errors)
+
+    def simulate_for(
+        self,
+        targets: Sequence[Mapping[str, float]],
+        sizings: Sequence[Sizing],
+        conditions: Conditions | None = None,
+        *,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> list[Outcome]:
+        """`simulate` for given specs: see `TargetAware.simulate_for`."""
         if not sizings:
             return []
         if conditions not in (None, self.circuit.conditions):
@@ -89,17 +113,23 @@ class HybridSimulator:
             predicted: list[Outcome] = []
         else:
             predictions = self._surrogate.predict(sizings)
-            predicted, trusted = self._surrogate.outcomes(predictions), self.trusted(predictions)
+            predicted, trusted = self._surrogate.outcomes(predictions), self.trusted(predictions, targets)
         asked = [sizing for sizing, trust in zip(sizings, trusted, strict=True) if not trust]
         truth = iter(self._truth.simulate(asked, conditions, errors=errors) if asked else [])
         self.answered["ngspice"] += len(asked)
         self.answered["surrogate"] += len(sizings) - len(asked)
         return [predicted[row] if trust else next(truth) for row, trust in enumerate(trusted)]
 
-    def trusted(self, predictions: Predictions) -> NDArray[np.bool_]:
-        """(B,) whether the surrogate's answer is used: the policy of this module."""
+    def trusted(
+        self, predictions: Predictions, targets: Sequence[Mapping[str, float]] | None = None
+    ) -> NDArray[np.bool_]:
+        """(B,) whether the surrogate's answer is used: the rule of this module.
+
+        :param targets: specs of each row that must be decided; None means the hybrid's own.
+        """
+        wanted = np.array([metric_row(specs) for specs in targets or [self.targets] * len(predictions.valid)])  # (B, K)
         fails = ~predictions.valid & (predictions.p_valid <= 1.0 - self.confidence)
-        works = predictions.valid & (predictions.p_valid >= self.confidence) & self._specs_decided(predictions)
+        works = predictions.valid & (predictions.p_valid >= self.confidence) & _specs_decided(predictions, wanted)
         return np.asarray(~predictions.geometry | (predictions.in_distribution & (fails | works)))
 
     def close(self) -> None:
@@ -107,14 +137,13 @@ class HybridSimulator:
         self._surrogate.close()
         self._truth.close()
 
-    def _specs_decided(self, predictions: Predictions) -> NDArray[np.bool_]:
-        decided = np.ones(len(predictions.valid), dtype=bool)
-        for name, target in self.targets.items():
-            k = METRIC_NAMES.index(name)
-            low, high = predictions.low[:, k], predictions.high[:, k]
-            if METRIC_BY_NAME[name].better is Better.LOW_MAGNITUDE:
-                straddles = (low < 0.0) & (high > 0.0)
-                low, high = np.sort(np.abs([low, high]), axis=0)
-                low = np.where(straddles, 0.0, low)
-            decided &= (low > target) | (high < target)
-        return decided
+
+def _specs_decided(predictions: Predictions, targets: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(B,) whether no interval contains its target; targets (B, K) are NaN where there is no spec."""
+    low, high = predictions.low, predictions.high
+    lowest, highest = np.sort(magnitudes(np.stack([low, high])), axis=0)
+    # The magnitude of an interval around zero begins at zero.
+    lowest = np.where(_MAGNITUDE & (low < 0.0) & (high > 0.0), 0.0, lowest)
+    wanted = magnitudes(targets)
+    decided = (lowest > wanted) | (highest < wanted) | np.isnan(targets)
+    return np.asarray(decided.all(axis=1))

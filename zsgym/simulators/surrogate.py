@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.predict import Predictions, Predictor
-from zsgym.circuits import Circuit
+from zsgym.circuits import DEFAULT_VERDICT, Circuit, did_you_mean
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
+
+_COLUMNS = ("geometry", "valid", "p_valid", "in_distribution", "metrics", "low", "high")
 
 
 class SurrogateSimulator:
@@ -19,6 +22,9 @@ class SurrogateSimulator:
 
     :param circuit: which circuit; one that the model was not trained on is answered zero-shot, with a warning.
     :param checkpoint: path of a checkpoint; None means the one that comes with the package.
+    :param policy: name of the verdict policy that is wanted; the checkpoint must have been trained on its labels.
+    :raises ConfigError: the circuit has no such policy, or the checkpoint was trained on another one.
+    :raises CheckpointError: the checkpoint cannot be used.
 
     Outcomes carry `p_valid`, the conformal intervals and whether the sizing resembles the training data. A sizing that
     is expected to fail has the reason `geometry` (exact) or `predicted`. The model knows the circuit's default
@@ -27,9 +33,20 @@ class SurrogateSimulator:
 
     name = "surrogate"
 
-    def __init__(self, circuit: Circuit, *, checkpoint: Path | str | None = None) -> None:
-        self.circuit = circuit
-        self.checkpoint = Checkpoint.load(Path(checkpoint) if checkpoint is not None else shipped())
+    def __init__(
+        self, circuit: Circuit, *, checkpoint: Path | str | None = None, policy: str = DEFAULT_VERDICT
+    ) -> None:
+        if policy not in circuit.verdict_policies:
+            known = did_you_mean(policy, circuit.verdict_policies)
+            raise ConfigError(f"unknown verdict policy {policy!r} of {circuit.name}. {known}")
+        path = Path(checkpoint) if checkpoint is not None else shipped()
+        self.circuit, self.policy = circuit, policy
+        self.checkpoint = Checkpoint.load(path)
+        if self.checkpoint.policy != policy:
+            raise ConfigError(
+                f"{path} was trained on labels of the verdict policy {self.checkpoint.policy!r}, not {policy!r}: "
+                f"use policy={self.checkpoint.policy!r}, or another checkpoint"
+            )
         self._predictor = Predictor(self.checkpoint, circuit)
 
     @property
@@ -44,7 +61,7 @@ class SurrogateSimulator:
                 f"the surrogate knows {self.circuit.name} at {self.circuit.conditions} only; "
                 'use backend="ngspice" for other conditions'
             )
-        return self._predictor.predict(np.array([self.circuit.vector(sizing) for sizing in sizings]))
+        return self._predictor.predict(self._vectors(sizings))
 
     def simulate(
         self,
@@ -58,31 +75,51 @@ class SurrogateSimulator:
 
     def outcomes(self, predictions: Predictions) -> list[Outcome]:
         """The outcomes that predictions amount to, one for each row."""
-        return [self._outcome(predictions, row) for row in range(len(predictions.valid))]
+        rows = zip(*(getattr(predictions, name).tolist() for name in _COLUMNS), strict=True)
+        return [self._outcome(predictions.elapsed_s, *row) for row in rows]
 
     def close(self) -> None:
         """Nothing to release."""
 
-    def _outcome(self, predictions: Predictions, row: int) -> Outcome:
-        p_valid = float(predictions.p_valid[row])
-        in_distribution = bool(predictions.in_distribution[row])
-        if not predictions.valid[row]:
-            failure = Failure.PREDICTED if predictions.geometry[row] else Failure.GEOMETRY
+    def _vectors(self, sizings: Sequence[Sizing]) -> NDArray[np.float64]:
+        """(B, n) in declared units; only a sizing that is not obviously complete is looked at name by name."""
+        rows = []
+        for sizing in sizings:
+            row = tuple(map(sizing.get, self.circuit.parameter_names))
+            plain = len(sizing) == len(row) and set(map(type, row)) == {float}
+            rows.append(row if plain else self.circuit.vector(sizing))
+        vectors = np.array(rows, dtype=np.float64)
+        if not ((vectors > 0.0) & (vectors < np.inf)).all():
+            for sizing in sizings:
+                self.circuit.validate(sizing)  # raises, and says what is wrong
+        return vectors
+
+    def _outcome(
+        self,
+        elapsed_s: float,
+        geometry: bool,
+        valid: bool,
+        p_valid: float,
+        in_distribution: bool,
+        metrics: list[float],
+        low: list[float],
+        high: list[float],
+    ) -> Outcome:
+        if not valid:
             return Outcome(
                 Status.CIRCUIT_FAILURE,
-                failure,
+                Failure.PREDICTED if geometry else Failure.GEOMETRY,
                 p_valid=p_valid,
                 in_distribution=in_distribution,
                 backend=self.name,
-                elapsed_s=predictions.elapsed_s,
+                elapsed_s=elapsed_s,
             )
-        values, low, high = (getattr(predictions, name)[row].tolist() for name in ("metrics", "low", "high"))
         return Outcome(
             Status.SUCCESS,
-            metrics=dict(zip(METRIC_NAMES, values, strict=True)),
+            metrics=dict(zip(METRIC_NAMES, metrics, strict=True)),
             p_valid=p_valid,
             uncertainty=dict(zip(METRIC_NAMES, zip(low, high, strict=True), strict=True)),
             in_distribution=in_distribution,
             backend=self.name,
-            elapsed_s=predictions.elapsed_s,
+            elapsed_s=elapsed_s,
         )

@@ -1,4 +1,4 @@
-"""Environments on a fake simulator: what the registered ids would make with ngspice, without ngspice."""
+"""Environments on a fake simulator: what the registered ids make with ngspice and the hybrid, without ngspice."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,19 +9,21 @@ from fakes import FakeSimulator
 from zsgym import simulators
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.envs.env import SizingEnv
+from zsgym.simulators.hybrid import HybridSimulator
+from zsgym.simulators.surrogate import SurrogateSimulator
 
 
 @pytest.fixture
 def fake_backend(monkeypatch: pytest.MonkeyPatch) -> list[FakeSimulator]:
-    """Let `backend="ngspice"` make fakes, and collect them."""
+    """Let `backend="ngspice"` make fakes, also below a hybrid, and collect them."""
     made: list[FakeSimulator] = []
     real = simulators.make_simulator
 
     def make(backend: str, circuit: Circuit, *, workers: int = 1, **options: Any) -> Any:
-        if backend != "ngspice":
+        if backend == "surrogate":
             return real(backend, circuit, workers=workers, **options)
         made.append(FakeSimulator(circuit, **options))
-        return made[-1]
+        return HybridSimulator(SurrogateSimulator(circuit), made[-1]) if backend == "hybrid" else made[-1]
 
     monkeypatch.setattr(simulators, "make_simulator", make)
     return made

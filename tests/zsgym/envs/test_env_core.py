@@ -1,7 +1,7 @@
 """Actions, episodes, rewards, targets and errors of one environment."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,17 +9,23 @@ import numpy as np
 import pytest
 from fakes import FakeSimulator
 from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
 
 from zsgym import simulators
 from zsgym.circuits import Circuit
 from zsgym.envs.env import SizingEnv
-from zsgym.envs.observation import METRIC_SCALES, normalise_metric, worst_normalised
+from zsgym.envs.observation import METRIC_SCALES, WORST, normalise_metrics
 from zsgym.errors import ConfigError, SimulatorCrashError, SimulatorMissingError, SimulatorOutputError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Conditions, Outcome, Status
-from zsgym.specs import reward, spec_margins
+from zsgym.specs import margin_table, reward, spec_margins
 
 MakeEnv = Callable[..., SizingEnv]
+
+
+def normalised(metrics: Mapping[str, float]) -> NDArray[np.float64]:
+    """Metrics as an observation shows them."""
+    return normalise_metrics([[metrics[name] for name in METRIC_NAMES]])[0]
 
 
 def step_until(env: SizingEnv, sim_success: bool, seed: int = 0) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -87,10 +93,10 @@ def test_working_amplifiers_are_rewarded_by_their_margins(make_env: MakeEnv, nmc
     assert {name: info["margins"][name] for name in margins} == margins
     assert (terminated, truncated, info["is_success"], info["failure"]) == (False, False, False, "")
     n, k = len(nmcf.parameters), len(METRIC_NAMES)
-    np.testing.assert_allclose(
-        observation[n : n + k], [normalise_metric(name, info["metrics"][name]) for name in METRIC_NAMES], rtol=1e-6
-    )
-    np.testing.assert_allclose(observation[n + k : -1], [margins[name] for name in METRIC_NAMES], rtol=1e-6)
+    shown, judged, wanted = observation[n:-1].reshape(3, k)
+    np.testing.assert_allclose(shown, normalised(info["metrics"]), rtol=1e-6)
+    np.testing.assert_allclose(judged, [margins[name] for name in METRIC_NAMES], rtol=1e-6)
+    np.testing.assert_allclose(wanted, normalised(nmcf.targets), rtol=1e-6)
     assert observation[-1] == 1.0
 
 
@@ -105,8 +111,10 @@ def test_failures_cost_the_failure_reward_and_show_the_worst(make_env: MakeEnv, 
     assert set(info["margins"].values()) == {-1.0}
     assert info["reward_terms"] == {**dict.fromkeys(METRIC_NAMES, 0.0), "failure": -50.0}
     n, k = len(nmcf.parameters), len(METRIC_NAMES)
-    assert observation[n : n + k].tolist() == [worst_normalised(name) for name in METRIC_NAMES]
-    assert (observation[n + k : -1] == -1.0).all()
+    shown, judged, wanted = observation[n:-1].reshape(3, k)
+    np.testing.assert_array_equal(shown, WORST)
+    assert (judged == -1.0).all()
+    np.testing.assert_allclose(wanted, normalised(nmcf.targets), rtol=1e-6)
     assert observation[-1] == 0.0
 
 
@@ -269,6 +277,8 @@ def test_invalid_actions_are_refused_before_anything_is_simulated(
         ({"render_mode": "human"}, "render_mode 'human'.*ansi, rgb_array"),
         ({"log": 3}, "log must be True, False or a directory"),
         ({"log": ""}, "log must be"),
+        ({"random_targets": "validation"}, "random_targets 'validation'.*train, test"),
+        ({"backend_options": {"targets": {}}}, "give them as targets="),
         ({"target": {}}, "unknown argument 'target'. Did you mean 'targets'"),
         ({"backend_options": {"policy": "measured"}}, "backend_options"),
     ],
@@ -293,7 +303,7 @@ def test_a_missing_simulator_is_reported_with_its_own_message(nmcf: Circuit, mon
 
     monkeypatch.setattr(simulators, "make_simulator", missing)
     with pytest.raises(SimulatorMissingError, match="apt-get install"):
-        SizingEnv(nmcf)
+        SizingEnv(nmcf, backend="ngspice")
 
 
 @pytest.mark.parametrize(
@@ -328,16 +338,32 @@ def test_stepping_or_rendering_before_the_first_reset(make_env: MakeEnv) -> None
 
 def test_metric_scales_cover_every_metric_in_both_directions() -> None:
     assert list(METRIC_SCALES) == list(METRIC_NAMES)
-    for name, scale in METRIC_SCALES.items():
-        middle = math.sqrt(scale.low * scale.high) if scale.logarithmic else (scale.low + scale.high) / 2
-        assert normalise_metric(name, scale.low) == -1.0
-        assert normalise_metric(name, middle) == pytest.approx(0.0, abs=1e-12)
-        assert normalise_metric(name, scale.high) == pytest.approx(1.0)
-        assert normalise_metric(name, 10.0 * scale.high) == 1.0
-        assert normalise_metric(name, 0.0) == -1.0
-    assert normalise_metric("vos", -1e-3) == normalise_metric("vos", 1e-3)
+    scales = METRIC_SCALES.values()
+    middle = [math.sqrt(s.low * s.high) if s.logarithmic else (s.low + s.high) / 2 for s in scales]
+    rows = [[s.low for s in scales], middle, [s.high for s in scales], [10.0 * s.high for s in scales], [0.0] * 11]
+    for position, expected in zip(normalise_metrics(rows), (-1.0, 0.0, 1.0, 1.0, -1.0), strict=True):
+        np.testing.assert_allclose(position, expected, atol=1e-12)
+    vos = METRIC_NAMES.index("vos")
+    assert normalise_metrics([[-1e-3] * 11])[0, vos] == normalise_metrics([[1e-3] * 11])[0, vos] > -1.0
 
 
 def test_a_failure_looks_like_the_worst_amplifier_and_not_like_the_best() -> None:
-    worst = {name: worst_normalised(name) for name in METRIC_NAMES}
+    worst = dict(zip(METRIC_NAMES, WORST, strict=True))
     assert worst == dict.fromkeys(METRIC_NAMES, -1.0) | dict.fromkeys(("tc", "power", "vos", "settling_time"), 1.0)
+    np.testing.assert_array_equal(normalise_metrics([[math.nan] * 11])[0], WORST)
+
+
+def test_a_batch_is_judged_like_its_rows() -> None:
+    """To the bit: margins like the scalar formula, observations whatever the size of the batch."""
+    generator = np.random.default_rng(0)
+    metrics = 10.0 ** generator.uniform(-9, 9, (50, 11)) * generator.choice([-1.0, 1.0], (50, 11))
+    targets = np.where(generator.random((50, 11)) < 0.2, np.nan, 10.0 ** generator.uniform(-9, 9, (50, 11)))
+    metrics[3], targets[3], targets[4] = 0.0, 0.0, metrics[4]
+    table = margin_table(metrics, targets)
+    for row, values, wanted in zip(table, metrics.tolist(), targets.tolist(), strict=True):
+        specs = {name: t for name, t in zip(METRIC_NAMES, wanted, strict=True) if not math.isnan(t)}
+        expected = spec_margins(dict(zip(METRIC_NAMES, values, strict=True)), specs)
+        assert row.tolist() == pytest.approx(
+            [expected.get(name, math.nan) for name in METRIC_NAMES], abs=0, nan_ok=True
+        )
+    np.testing.assert_array_equal(normalise_metrics(metrics), [normalise_metrics(row[None])[0] for row in metrics])

@@ -32,7 +32,12 @@ def actions_for(steps: int, seed: int = 0) -> list[NDArray[np.float32]]:
 @pytest.fixture(params=["absolute", "delta"])
 def arguments(request: pytest.FixtureRequest, easy_targets: dict[str, float]) -> dict[str, Any]:
     """Some episodes terminate, some are truncated after a few steps."""
-    return {"action_mode": request.param, "targets": easy_targets | {"phase_margin": 75.0}, "log": False}
+    return {
+        "backend": "ngspice",
+        "action_mode": request.param,
+        "targets": easy_targets | {"phase_margin": 75.0},
+        "log": False,
+    }
 
 
 def test_vector_equals_gymnasiums_own_vector_of_single_environments(arguments: dict[str, Any]) -> None:
@@ -84,11 +89,11 @@ def test_a_batch_is_one_call_of_the_simulator(nmcf: Circuit) -> None:
 
 
 def test_vector_metadata_and_spaces() -> None:
-    env = gym.make_vec(NAME, NUM_ENVS)
+    env = gym.make_vec(NAME, NUM_ENVS, backend="ngspice")
     assert isinstance(env.unwrapped, SizingVectorEnv), "the batched face is the default of make_vec"
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
     assert env.action_space.shape == (NUM_ENVS, 24)
-    assert env.observation_space.shape == (NUM_ENVS, 47)
+    assert env.observation_space.shape == (NUM_ENVS, 58)
     assert env.single_action_space.shape == (24,)
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
@@ -175,7 +180,8 @@ def test_sb3_face_recovers_when_the_reset_within_a_step_fails(nmcf: Circuit) -> 
 
 
 def test_sb3_face_works_with_sb3s_wrappers(nmcf: Circuit) -> None:
-    env: Any = VecMonitor(SizingVecEnv(NAME, NUM_ENVS, max_episode_steps=4, log=False), info_keywords=("is_success",))
+    single = SizingVecEnv(NAME, NUM_ENVS, max_episode_steps=4, backend="ngspice", log=False)
+    env: Any = VecMonitor(single, info_keywords=("is_success",))
     env.reset()
     episodes = []
     for action in actions_for(9):
@@ -194,7 +200,7 @@ def test_sb3_face_works_with_sb3s_wrappers(nmcf: Circuit) -> None:
 
 def test_sb3_face_takes_ids_circuits_and_names(nmcf: Circuit) -> None:
     for circuit in (NAME, f"zsgym:{NAME}", "nmcf", nmcf):
-        env = SizingVecEnv(circuit, 1, log=False)
+        env = SizingVecEnv(circuit, 1, backend="ngspice", log=False)
         assert env.circuit is nmcf
         assert env.core.env_id == (NAME if isinstance(circuit, str) and "/" in circuit else None)
         env.close()

@@ -25,7 +25,7 @@ def random_actions(steps: int, num_envs: int = 1) -> Any:
 
 def test_every_simulated_sizing_is_one_row(fake_backend: list[FakeSimulator]) -> None:
     """On by default, in the default place, starts included."""
-    env = gym.make("zsgym/NMCF-v0", max_episode_steps=4, conditions={"supply": 1.62})
+    env = gym.make("zsgym/NMCF-v0", backend="ngspice", max_episode_steps=4, conditions={"supply": 1.62})
     expected: list[Any] = []
     for episode, seed in enumerate((7, None)):
         _, info = env.reset(seed=seed)
@@ -52,7 +52,7 @@ def test_every_simulated_sizing_is_one_row(fake_backend: list[FakeSimulator]) ->
 
 
 def test_the_registered_step_limit_is_logged_as_truncation() -> None:
-    env = gym.make("zsgym/NMCF-v0")
+    env = gym.make("zsgym/NMCF-v0", backend="ngspice")
     env.reset(seed=0)
     for (action,) in random_actions(50):
         env.step(action)
@@ -62,7 +62,7 @@ def test_the_registered_step_limit_is_logged_as_truncation() -> None:
 
 
 def test_termination_is_logged(easy_targets: dict[str, float]) -> None:
-    env = gym.make("zsgym/NMCF-v0", targets=easy_targets)
+    env = gym.make("zsgym/NMCF-v0", backend="ngspice", targets=easy_targets)
     env.reset(seed=0)
     for (action,) in random_actions(50):
         if env.step(action)[2]:
@@ -140,7 +140,7 @@ def test_the_verdict_policy_is_logged(tmp_path: Path, monkeypatch: pytest.Monkey
     from zsgym import simulators
 
     monkeypatch.setattr(simulators, "make_simulator", lambda *_, **__: FakeSimulator(nmcf))
-    env = SizingEnv(nmcf, backend_options={"policy": "measured"}, log=str(tmp_path))
+    env = SizingEnv(nmcf, backend="ngspice", backend_options={"policy": "measured"}, log=str(tmp_path))
     env.reset(seed=0)
     assert [row.policy for row in read_samples(tmp_path)] == ["measured"]
 

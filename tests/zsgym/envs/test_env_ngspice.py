@@ -47,7 +47,7 @@ def test_a_known_good_start_works(name: str) -> None:
 def test_two_workers_answer_like_one() -> None:
     results, failures = [], set()
     for workers in (1, 2):
-        env = gym.make_vec("zsgym/NMCF-v0", num_envs=3, workers=workers, log=False)
+        env = gym.make_vec("zsgym/NMCF-v0", num_envs=3, backend="ngspice", workers=workers, log=False)
         seen = [env.reset(seed=0)[0]]
         generator = np.random.default_rng(1)
         for _ in range(2):

@@ -24,7 +24,9 @@ def _one_thread() -> None:
 
 @pytest.mark.parametrize("mode", ["absolute", "delta"])
 def test_ppo_on_the_batched_face(mode: ActionMode) -> None:
-    env: Any = VecMonitor(SizingVecEnv("zsgym/NMCF-v0", n_envs=4, max_episode_steps=5, action_mode=mode, log=False))
+    env: Any = VecMonitor(
+        SizingVecEnv("zsgym/NMCF-v0", backend="ngspice", n_envs=4, max_episode_steps=5, action_mode=mode, log=False)
+    )
     model = PPO("MlpPolicy", env, n_steps=16, batch_size=32, n_epochs=2, seed=0, device="cpu").learn(64)
     assert model.num_timesteps == 64
     assert len(model.ep_info_buffer or []) == 4 * (16 // 5)
@@ -34,7 +36,7 @@ def test_ppo_on_the_batched_face(mode: ActionMode) -> None:
 
 def test_training_is_reproducible() -> None:
     def train() -> Any:
-        env = SizingVecEnv("zsgym/NMCF-v0", n_envs=2, max_episode_steps=5, log=False)
+        env = SizingVecEnv("zsgym/NMCF-v0", backend="ngspice", n_envs=2, max_episode_steps=5, log=False)
         model = PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, seed=3, device="cpu").learn(32)
         return [value.numpy() for value in model.policy.state_dict().values()]
 
@@ -43,9 +45,10 @@ def test_training_is_reproducible() -> None:
 
 
 def test_sb3_makes_the_registered_id_itself() -> None:
-    env = make_vec_env("zsgym:zsgym/NMCNR-v0", n_envs=2, env_kwargs={"log": False}, seed=0)
+    env = make_vec_env("zsgym:zsgym/NMCNR-v0", n_envs=2, env_kwargs={"backend": "ngspice", "log": False}, seed=0)
     PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu").learn(32)
 
 
 def test_off_policy_on_the_single_environment() -> None:
-    SAC("MlpPolicy", gym.make("zsgym/NMCF-v0", log=False), learning_starts=16, batch_size=8, device="cpu").learn(24)
+    env = gym.make("zsgym/NMCF-v0", backend="ngspice", log=False)
+    SAC("MlpPolicy", env, learning_starts=16, batch_size=8, device="cpu").learn(24)

@@ -60,5 +60,6 @@ def samples(draw: st.DrawFn) -> Sample:
         action=draw(st.none() | st.lists(FINITE, max_size=4)),
         reward=draw(st.none() | FINITE),
         terminated=draw(st.none() | st.booleans()),
+        targets=draw(st.none() | st.dictionaries(st.sampled_from(METRIC_NAMES), FINITE, min_size=1)),
         seed=draw(st.none() | st.integers(0, 2**128)),
     )

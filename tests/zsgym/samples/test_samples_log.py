@@ -62,6 +62,15 @@ def test_rows_round_trip_in_every_bit(rows: list[Sample]) -> None:
         assert [row.model_copy(update={"writer": None}) for row in stored] == rows
 
 
+def test_rows_from_before_targets_were_logged_still_read(tmp_path: Path) -> None:
+    fields = make_row(index=3).as_dict()
+    assert fields.pop("targets") is None
+    (tmp_path / "segments").mkdir()
+    (tmp_path / "segments" / "a.jsonl").write_bytes(encode_line(fields))
+    (row,) = read_samples(tmp_path)
+    assert (row.index, row.targets) == (3, None)
+
+
 def test_a_line_is_plain_json_with_a_checksum_that_covers_every_byte() -> None:
     line = encode_line({"a": 0.1 + 0.2, "b": 'µ\n"}'})
     assert line.endswith(b"\n")
@@ -358,6 +367,28 @@ def test_a_full_disk_is_an_error_and_the_log_stays_whole(tmp_path: Path, room: i
     assert "rows before this one are safe" in done.stdout
     rows, report = read_quietly(tmp_path)
     assert [row.index for row in rows] == [0, 1, 3]
+    assert not report.problems
+
+
+def test_a_batch_is_one_write_and_stored_as_a_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write, sizes = os.write, []
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real_write(descriptor, data[: len(data) // 2] if len(sizes) == 2 else data)
+
+    monkeypatch.setattr(os, "write", write)
+    with SampleLog(tmp_path) as log:
+        log.append_many(make_row(index=i) for i in range(3))
+        with pytest.raises(SampleLogError, match="disk full"):
+            log.append_many(make_row(index=i) for i in range(3, 6))
+        log.append_many([make_row(index=6), make_row(index=7)])
+        assert log.append_many([]) == []
+    rows, report = read_quietly(tmp_path)
+    assert len(sizes) == 3
+    assert [row.index for row in rows] == [0, 1, 2, 6, 7], "of the batch that failed half-way nothing remains"
     assert not report.problems
 
 

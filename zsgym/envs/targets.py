@@ -1,0 +1,101 @@
+"""Random targets that can be met: drawn from what working amplifiers of the circuit have measured.
+
+Targets drawn metric by metric are almost always out of reach together. Here each draw starts from one amplifier that
+was simulated, and loosens every one of its metrics a little, so that a sizing that meets all targets is known to exist
+(at the circuit's default conditions). The amplifiers of a circuit are its *pool*, a JSON file in the folder `targets`
+beside the circuit file, made by `agents/target_pool.py`. It has two splits without a common sizing: agents learn on the
+targets of `train` and are judged on those of `test`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from zsgym.circuits import Circuit
+from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_NAMES, METRICS, Better
+from zsgym.specs import magnitudes
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+LOOSENING = 0.2
+"""A target is up to this share of the measured value easier than what the amplifier reaches."""
+LOOSENING_DB = 6.0
+"""The same for metrics in decibels: up to a factor of two."""
+
+_DECIBELS = np.array([metric.unit == "dB" for metric in METRICS])
+_EASIER = np.array([-1.0 if metric.better is Better.HIGH else 1.0 for metric in METRICS])
+
+
+class PoolFile(BaseModel):
+    """The file of a pool: rows of metrics (SI units, in the order of `metrics`) and where they come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    circuit: str
+    netlist_hash: str
+    metrics: tuple[str, ...]
+    provenance: dict[str, Any]
+    train: list[list[float]]
+    test: list[list[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPool:
+    """Metrics of working amplifiers of one circuit.
+
+    designs: split -> (m, K) metrics in SI units.
+    """
+
+    circuit: str
+    designs: dict[Split, NDArray[np.float64]]
+
+    @staticmethod
+    def path(circuit: Circuit) -> Path:
+        """Where the pool of a circuit is kept."""
+        return circuit.directory / "targets" / f"{circuit.name}.json"
+
+    @classmethod
+    def load(cls, circuit: Circuit) -> Self:
+        """The pool of a circuit.
+
+        :raises ConfigError: it has none, or one that is damaged or belongs to another netlist.
+        """
+        path = cls.path(circuit)
+        if not path.is_file():
+            raise ConfigError(
+                f"random targets need a pool of working amplifiers, and {circuit.name} has none ({path}): "
+                f"python agents/target_pool.py {circuit.name} --data DIR makes one from a data set"
+            )
+        try:
+            file = PoolFile.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
+        if file.netlist_hash != circuit.netlist_hash or file.metrics != METRIC_NAMES:
+            raise ConfigError(f"{path} was made for another version of {circuit.name}: make it again")
+        designs: dict[Split, NDArray[np.float64]] = {}
+        for split in SPLITS:
+            rows = getattr(file, split)
+            if not rows or any(len(row) != len(METRIC_NAMES) for row in rows):
+                raise ConfigError(f"{path}: {split}: rows of {len(METRIC_NAMES)} metrics are needed, at least one")
+            designs[split] = np.array(rows, dtype=np.float64)
+        return cls(circuit.name, designs)
+
+    def draw(self, split: Split, generator: np.random.Generator) -> dict[str, float]:
+        """One target for every metric, SI units: those of a random amplifier, each loosened by a random amount.
+
+        Uniform between nothing and 20 % of the value (6 dB where the unit is dB), always towards the easier side.
+        """
+        designs = self.designs[split]
+        measured = magnitudes(designs[generator.integers(len(designs))])
+        room = np.where(_DECIBELS, LOOSENING_DB, LOOSENING * np.abs(measured))
+        targets = measured + _EASIER * room * generator.uniform(size=len(METRIC_NAMES))
+        return dict(zip(METRIC_NAMES, targets.tolist(), strict=True))
