@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zsgym import __version__
-from zsgym.cli import circuits, dataset, doctor, pdk, simulate
-from zsgym.errors import ConfigError, SampleLogError, ZsgymError
+from zsgym.cli import circuits, dataset, doctor, pdk, report, simulate
+from zsgym.errors import SampleLogError, ZsgymError
 
 OK, PROBLEM, USAGE, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -31,6 +31,7 @@ _EPILOG = """examples:
   zsgym doctor                                              is everything installed?
   zsgym circuits nmcf                                       parameters, bounds and targets of a circuit
   zsgym simulate nmcf --known-good robust                   simulate a sizing that works
+  zsgym report nmcf --known-good robust --out nmcf.html     margins, waveforms and sizes to read
   zsgym dataset generate nmcf -n 1000 --workers 2 --out data/nmcf
 
 exit codes: 0 done, 1 a check found a problem, 2 wrong use, 3 infrastructure failed, 130 interrupted
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zsgym {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (doctor, pdk, circuits, simulate, dataset):
+    for group in (doctor, pdk, circuits, simulate, report, dataset):
         group.add_parser(commands)
     return parser
 
@@ -87,7 +88,7 @@ def _is_users_mistake(error: ZsgymError) -> bool:
     """A log that is not there, or belongs to something else, is a wrong argument; one that cannot be written is not."""
     if isinstance(error, SampleLogError):
         return not isinstance(error.__cause__, OSError)
-    return isinstance(error, ConfigError)
+    return isinstance(error, ValueError)  # ConfigError, and a checkpoint that cannot be used
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -30,6 +30,19 @@ strategies:
   log        log-uniform within the ranges where the circuit can work
   targeted   learns from its own labels: more samples where the circuit works, and along the border of that region
 """
+_EXPORT = """Write the simulated rows, or the episodes that they make, in another format.
+
+formats:
+  parquet       one table, one column per number
+  zerosim-json  the published sample format of one circuit, with the sentinel 1e9 in failed samples
+  minari        complete episodes of one circuit for offline reinforcement learning; --out is Minari's folder of data
+                sets, --id the name of this one there (needs the extra: pip install "zsgym[export]")
+"""
+_EXPORT_EXAMPLES = """examples:
+  zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
+  zsgym dataset export samples --format minari --circuit nmcf --out episodes --id zsgym/nmcf-random-v0
+  MINARI_DATASETS_PATH=episodes minari show zsgym/nmcf-random-v0
+"""
 _RELABEL = """Give rows new labels.
 
 Without --policy: simulate the rows of DIR that only a surrogate has answered, and append the answers to DIR.
@@ -49,15 +62,7 @@ def add_parser(commands: Any) -> None:
     info.add_argument("--json", action="store_true", help="print JSON, in SI units")
     info.set_defaults(run=_info)
 
-    export = actions.add_parser("export", help="write the simulated rows in another format")
-    export.add_argument(
-        "directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows"
-    )
-    export.add_argument("--format", required=True, choices=("zerosim-json", "parquet"), help="see the documentation")
-    export.add_argument("--out", required=True, type=Path, metavar="FILE", help="the file to write")
-    export.add_argument("--circuit", metavar="NAME", help="only rows of this circuit (zerosim-json holds one)")
-    add_circuit_directory(export)
-    export.set_defaults(run=_export)
+    _add_export(actions)
 
     compact = actions.add_parser("compact", help="gather the segments of a log in one Parquet file, and remove them")
     compact.add_argument("directory", type=Path, metavar="DIR", help="a sample log; others may go on writing to it")
@@ -107,6 +112,28 @@ def _add_generate(actions: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the final counts as JSON")
     parser.set_defaults(run=_generate)
+
+
+def _add_export(actions: Any) -> None:
+    parser = actions.add_parser(
+        "export",
+        help="write the simulated rows in another format",
+        description=_EXPORT,
+        epilog=_EXPORT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows"
+    )
+    parser.add_argument("--format", required=True, choices=("zerosim-json", "parquet", "minari"), help="see above")
+    parser.add_argument("--out", required=True, type=Path, metavar="PATH", help="the file (minari: folder) to write")
+    parser.add_argument("--circuit", metavar="NAME", help="only rows of this circuit (default: the only one there is)")
+    parser.add_argument("--id", metavar="ID", help="minari: name of the data set (default: zsgym/CIRCUIT-v0)")
+    parser.add_argument(
+        "--include-predicted", action="store_true", help="minari: also episodes that a surrogate has answered"
+    )
+    add_circuit_directory(parser)
+    parser.set_defaults(run=_export)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -192,25 +219,40 @@ def _export(options: argparse.Namespace) -> int:
     from zsgym.samples.parquet import write_part
     from zsgym.samples.reader import read_table, training_rows
 
+    if options.format != "minari" and (options.id is not None or options.include_predicted):
+        raise ConfigError("--id and --include-predicted are for --format minari")
     if options.format == "parquet":
         table_ = read_table(options.directory)
         if options.circuit is not None:
             table_ = table_.filter([name == options.circuit for name in table_["circuit"].to_pylist()])
         write_part(table_, options.out)
-        count = table_.num_rows
-    else:
-        name = options.circuit or _only_circuit(options.directory)
-        circuit = load_circuit(name, options.circuits_dir)
-        rows = (row for row in training_rows(options.directory) if row.circuit == name)
-        count = export_zerosim(rows, circuit, options.out)
+        print(f"{options.out}: {table_.num_rows} samples")
+        return 0
+    name = options.circuit or _only_circuit(options.directory, options.include_predicted)
+    circuit = load_circuit(name, options.circuits_dir)
+    if options.format == "minari":
+        return _export_episodes(options, circuit)
+    rows = (row for row in training_rows(options.directory) if row.circuit == circuit.name)
+    count = export_zerosim(rows, circuit, options.out)
     print(f"{options.out}: {count} samples")
     return 0
 
 
-def _only_circuit(directory: Path) -> str:
+def _export_episodes(options: argparse.Namespace, circuit: Circuit) -> int:
+    from zsgym.envs.offline import export_minari
+
+    name = options.id or f"zsgym/{circuit.name}-v0"
+    report = export_minari(options.directory, circuit, options.out, name, include_predicted=options.include_predicted)
+    print(f"{options.out / name}: {report.episodes} episodes, {report.transitions} transitions")
+    for reason, number in report.left_out.items():
+        print(f"zsgym: left out {number} episodes: {reason}", file=sys.stderr)
+    return 0
+
+
+def _only_circuit(directory: Path, include_predicted: bool) -> str:
     from zsgym.samples.reader import read_table
 
-    names = sorted(set(read_table(directory)["circuit"].to_pylist()))
+    names = sorted(set(read_table(directory, include_predicted=include_predicted)["circuit"].to_pylist()))
     if not names:
         raise SampleLogError(f"{directory} holds no simulated row")
     if len(names) > 1:

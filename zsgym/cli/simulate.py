@@ -30,6 +30,7 @@ metrics maps canonical names to SI values, or is null. A surrogate adds p_valid,
 _EPILOG = """examples:
   zsgym simulate nmcf --sizing sizing.json
   zsgym simulate nmcf --sizing published.json --published --json
+  zsgym simulate nmcf --sizing sizing.json --backend surrogate --checkpoint my.safetensors
   zsgym simulate nmcf --known-good robust --corner ss --supply 1.62 --temperature 125
   generate-sizings | zsgym simulate nmcf --sizing - --workers 2 --json
 """
@@ -46,16 +47,32 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
     add_circuit_directory(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--sizing", metavar="FILE.json", help="a sizing or a list of sizings; - reads standard input")
-    what.add_argument("--known-good", metavar="NAME", help="a known-good sizing of the circuit")
-    parser.add_argument("--published", action="store_true", help="the sizings use the published names and units")
-    parser.add_argument("--backend", default="ngspice", metavar="B", help="who answers (default: ngspice)")
+    add_sizing(parser)
+    parser.add_argument(
+        "--backend", default="ngspice", metavar="B", help="who answers: ngspice (default), surrogate or hybrid"
+    )
     parser.add_argument("--policy", metavar="NAME", help="verdict policy of the circuit (default: functional)")
+    add_checkpoint(parser)
     add_workers(parser)
     add_conditions(parser)
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
     parser.set_defaults(run=_run)
+
+
+def add_sizing(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """The options that say what is simulated; gives the group of which one is required, for further choices."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--sizing", metavar="FILE.json", help="a sizing or a list of sizings; - reads standard input")
+    what.add_argument("--known-good", metavar="NAME", help="a known-good sizing of the circuit")
+    parser.add_argument("--published", action="store_true", help="the sizings use the published names and units")
+    return what
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """The option for a surrogate of one's own."""
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="the surrogate to ask (default: the one that zsgym comes with)"
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +122,10 @@ def _run(options: argparse.Namespace) -> int:
     from zsgym.simulators import make_simulator
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
-    sizings = _sizings(options, circuit)
+    sizings = sizings_from(options, circuit)
     conditions = conditions_from(options, circuit)
-    backend_options = {} if options.policy is None else {"policy": options.policy}
+    given = {"policy": options.policy, "checkpoint": options.checkpoint}
+    backend_options = {name: value for name, value in given.items() if value is not None}
     simulator = make_simulator(options.backend, circuit, workers=options.workers, **backend_options)
     try:
         outcomes = simulator.simulate(sizings, conditions, errors="return")
@@ -120,7 +138,11 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if all(outcome.label is not None for outcome in outcomes) else 3
 
 
-def _sizings(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
+def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
+    """The sizings that the options name, complete and in declared units.
+
+    :raises ConfigError: there is no such sizing, or one is not valid; the message says which.
+    """
     if options.known_good is not None:
         known = circuit.known_good
         if options.published:
@@ -147,20 +169,31 @@ def read_sizings(source: str) -> list[Mapping[str, float]]:
 
     :raises ConfigError: it cannot be read, is no JSON, or holds something else.
     """
-    place = "standard input" if source == "-" else source
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=_without_repetition)
-    except OSError as error:
-        raise ConfigError(f"cannot read {place}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{place} is not valid JSON: {error}") from error
+    content = read_json(source)
     sizings = content if isinstance(content, list) else [content]
     if not sizings or not all(isinstance(sizing, dict) for sizing in sizings):
         raise ConfigError(
-            f"{place} must hold one sizing (a JSON object from parameter name to value) or a list of them"
+            f"{_place(source)} must hold one sizing (a JSON object from parameter name to value) or a list of them"
         )
     return sizings
+
+
+def read_json(source: str) -> Any:
+    """What a JSON file holds, or standard input for `-`.
+
+    :raises ConfigError: it cannot be read, is no JSON, or an object names something twice.
+    """
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_without_repetition)
+    except OSError as error:
+        raise ConfigError(f"cannot read {_place(source)}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{_place(source)} is not valid JSON: {error}") from error
+
+
+def _place(source: str) -> str:
+    return "standard input" if source == "-" else source
 
 
 def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

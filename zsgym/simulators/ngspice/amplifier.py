@@ -23,6 +23,7 @@ from zsgym.simulators.ngspice.measurements import (
     SUPPLY_TEMPERATURE,
     TEMPERATURES,
     Raw,
+    Real,
     decibel,
     open_loop,
     step_response,
@@ -34,11 +35,12 @@ from zsgym.verdict import VerdictPolicy
 STEP = {"low": 0.3, "high": 0.5, "rise": 1e-6, "fall": 201e-6, "end": 401e-6}
 """Published input pulse: V and s."""
 
-_DC_TOLERANCES = "reltol=1e-6 vntol=1e-9 abstol=1e-15"
+DC_TOLERANCES = "reltol=1e-6 vntol=1e-9 abstol=1e-15"
 # Slew rate within 0.3 % and settling within 1.5 % of a converged transient. With 1e-5 the trapezoidal rule still damps
 # too little and settling comes out up to 3 % (a ripple that touches the band: 25 %) too long.
-_TRANSIENT_TOLERANCES = "reltol=3e-6 vntol=3e-9 abstol=1e-15"
-_MAX_TIME_STEP = 5e-6
+TRANSIENT_TOLERANCES = "reltol=3e-6 vntol=3e-9 abstol=1e-15"
+MAX_TIME_STEP = 5e-6
+"""Bound on the time step of a step response, s."""
 MAX_TIME_POINTS = 5000
 """Bound on the simulated effort of a step response. Working amplifiers need 250 to 1,000 points, one in a thousand up
 to 4,500; oscillating ones would take 6,000 to more than 40,000 and are cut short here."""
@@ -97,6 +99,7 @@ def measure(job: AmplifierJob, engine: Engine) -> Measurement:
         cold = _deck(job)
         with _timed(result.stages, "operating_point"):
             point = engine.run(cold, [Analysis("op", "op", job.nets)])["op"]
+            waveforms["operating_point"] = point
             result.operating_points = _operating_points(job, engine)
             result.raw |= _bias(job, point, result.operating_points)
         warm = _deck(job, nodeset={net: float(point[net][0]) for net in job.nets})
@@ -125,7 +128,7 @@ def _deck(job: AmplifierJob, nodeset: Mapping[str, float] | None = None) -> Sequ
     c = job.conditions
     lines = [
         "* amplifier in unity feedback",
-        f".option {_DC_TOLERANCES}",
+        f".option {DC_TOLERANCES}",
         f".temp {c.temperature!r}",
         f"vdd vdd 0 {c.supply!r}",
         "vss vss 0 0",
@@ -159,9 +162,9 @@ _SMALL_SIGNAL = (
 def _step_analysis(max_points: int) -> Analysis:
     return Analysis(
         "transient",
-        f"tran {_MAX_TIME_STEP} {STEP['end']} 0 {_MAX_TIME_STEP}",
+        f"tran {MAX_TIME_STEP} {STEP['end']} 0 {MAX_TIME_STEP}",
         ("time", "out"),
-        ("alter ffb=0", f"option {_TRANSIENT_TOLERANCES}"),
+        ("alter ffb=0", f"option {TRANSIENT_TOLERANCES}"),
         max_points=max_points,
     )
 
@@ -200,14 +203,20 @@ def _small_signal(waves: Mapping[str, Vectors]) -> Raw:
     return raw
 
 
+def temperature_sweep(waves: Mapping[str, Vectors], vector: str) -> tuple[Real, Real]:
+    """Both sweeps of a vector joined, coldest first, and their temperatures in degrees Celsius."""
+    hot, cold = (np.real(waves[name][vector])[_LEAD_IN:] for name in ("hot", "cold"))
+    values = np.concatenate([cold[::-1], hot[1:]])
+    return np.linspace(-40.0, 125.0, values.size), values
+
+
 def _temperature(waves: Mapping[str, Vectors], conditions: Conditions) -> Raw:
-    hot, cold = (np.real(waves[name]["out"])[_LEAD_IN:] for name in ("hot", "cold"))
-    output = np.concatenate([cold[::-1], hot[1:]])
-    grid = np.linspace(-40.0, 125.0, output.size)
+    grid, output = temperature_sweep(waves, "out")
+    hot = waves["hot"]
     return {
         "tc": temperature_coefficient(grid, output),
-        "power": -float(np.real(waves["hot"]["vdd#branch"][_LEAD_IN])) * conditions.supply,
-        "vos": float(hot[0]) - conditions.common_mode,
+        "power": -float(np.real(hot["vdd#branch"][_LEAD_IN])) * conditions.supply,
+        "vos": float(np.real(hot["out"][_LEAD_IN])) - conditions.common_mode,
     }
 
 

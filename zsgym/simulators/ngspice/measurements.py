@@ -89,15 +89,19 @@ def step_response(time: Real, output: Real, step: Mapping[str, float], settling_
     """
     low, high = step["low"], step["high"]
     edges = (
-        _edge(time, output, step["rise"], step["fall"], low, high, settling_band),
-        _edge(time, output, step["fall"], step["end"], high, low, settling_band),
+        edge_response(time, output, step["rise"], step["fall"], low, high, settling_band),
+        edge_response(time, output, step["fall"], step["end"], high, low, settling_band),
     )
     return {name: _worse(name, edges[0][name], edges[1][name]) for name in edges[0]}
 
 
-def _edge(
+def edge_response(
     time: Real, output: Real, start: float, stop: float, before: float, after: float, settling_band: float
 ) -> Raw:
+    """The same four figures for one half-period, from `start` to `stop` (s); its ideal output goes `before` to `after`.
+
+    All are None when the transient was cut short before the half-period had ended.
+    """
     inside = (time >= start) & (time <= stop)
     t, v = time[inside] - start, output[inside]
     tail = v[t >= 0.9 * (stop - start)]

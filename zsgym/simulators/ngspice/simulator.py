@@ -23,7 +23,7 @@ class NgspiceSimulator:
     :param engine: `library` (libngspice, fast) or `process` (one ngspice program per launch).
     :param executable: program for the process engine.
     :param timeout_s: wall time without an answer after which a worker is killed: an infrastructure error, not a label.
-    :param keep_waveforms: simulate the step response of failures too, and keep all waveforms (see `waveforms`).
+    :param keep_waveforms: simulate the step response of failures too, and keep all waveforms (see `measure`).
     """
 
     name = "ngspice"
@@ -64,7 +64,7 @@ class NgspiceSimulator:
         errors: Literal["raise", "return"] = "raise",
     ) -> list[Outcome]:
         """See `Simulator.simulate`."""
-        return [self._outcome(answer) for answer in self.measure(sizings, conditions, errors=errors)]
+        return [self.outcome(answer) for answer in self.measure(sizings, conditions, errors=errors)]
 
     def measure(
         self,
@@ -73,7 +73,12 @@ class NgspiceSimulator:
         *,
         errors: Literal["raise", "return"] = "return",
     ) -> list[Measurement | SimulatorError | None]:
-        """What ngspice measured, before any verdict; None for a sizing outside the model bins."""
+        """What ngspice measured, before any verdict; None for a sizing outside the model bins.
+
+        With `keep_waveforms`, each measurement holds the vectors of every analysis that ran, by analysis and vector
+        name: operating_point (one value per net, V), open_loop and closed_loop (frequency in Hz, complex node
+        voltages), hot and cold (temperature sweeps, outwards), transient (time in s, output in V).
+        """
         conditions = conditions or self.circuit.conditions
         models = load_corner(conditions.corner)
         netlists = [size_netlist(self.circuit, self.circuit.validate(sizing), models) for sizing in sizings]
@@ -85,17 +90,8 @@ class NgspiceSimulator:
         answers = iter(self._pool.map(jobs, fail_fast=errors == "raise"))
         return [None if netlist is None else next(answers) for netlist in netlists]
 
-    def close(self) -> None:
-        """End all workers; the next call of `simulate` starts new ones."""
-        self._pool.close()
-
-    def __enter__(self) -> "NgspiceSimulator":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _outcome(self, answer: Measurement | SimulatorError | None) -> Outcome:
+    def outcome(self, answer: Measurement | SimulatorError | None) -> Outcome:
+        """What one answer of `measure` amounts to under this simulator's verdict policy."""
         if isinstance(answer, SimulatorError):
             return Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=answer)
         if answer is None:
@@ -110,3 +106,13 @@ class NgspiceSimulator:
         if failure is not None:
             return Outcome(Status.CIRCUIT_FAILURE, failure, **common)
         return Outcome(Status.SUCCESS, metrics=metrics_of(answer.raw), **common)
+
+    def close(self) -> None:
+        """End all workers; the next call of `simulate` starts new ones."""
+        self._pool.close()
+
+    def __enter__(self) -> "NgspiceSimulator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

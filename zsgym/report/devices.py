@@ -1,0 +1,98 @@
+"""Tables about devices: the sizing by groups, and every transistor's operating point."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+
+from zsgym.circuits import Circuit, SizingParameter
+from zsgym.netlist import Device
+from zsgym.outcome import Outcome, Sizing
+from zsgym.report.markup import html_table
+from zsgym.report.typography import MISSING, printed
+
+_TRANSISTORS = ("nmos", "pmos")
+_AT_BOUND = 1e-6
+"""Relative distance at which a value counts as lying at its bound."""
+
+
+def device_name(device: Device) -> str:
+    """The designer's name: `XM1` of the netlist is M1."""
+    return re.sub(r"^x(?=m)", "", device.name).upper()
+
+
+def sizing_table(circuit: Circuit, sizing: Sizing) -> str:
+    """One row for each group: its devices, and W, L and M or its value."""
+    headers = [("group", ""), ("W", "n"), ("L", "n"), ("M", "n"), ("value", "n"), ("devices", "wide")]
+    rows = []
+    for group, devices in circuit.groups.items():
+        cells = {p.quantity: _value(p, sizing[p.name]) for p in circuit.parameters if p.group == group}
+        kinds = " ".join(sorted({_KINDS.get(device.kind, device.kind) for device in devices}))
+        rows.append(
+            [
+                f'{escape(group)}<span class="sub">{escape(kinds)}</span>',
+                *(cells.get(quantity, "") for quantity in ("W", "L", "M", "value")),
+                ", ".join(_with_multiplier(device, group, circuit, sizing) for device in devices),
+            ]
+        )
+    return html_table(headers, rows)
+
+
+_KINDS = {"nmos": "nMOS", "pmos": "pMOS", "isource": "current source", "vsource": "voltage source"}
+
+
+def _value(parameter: SizingParameter, value: float) -> str:
+    """A value with a mark where the search has run into its bound."""
+    text = printed(value, "" if parameter.unit == "count" else parameter.unit)
+    for bound, side in ((parameter.low, "lower"), (parameter.high, "upper")):
+        if abs(value - bound) <= _AT_BOUND * abs(bound):
+            return f'<span class="edge" title="at the {side} bound">{text}</span>'
+    return text
+
+
+def _with_multiplier(device: Device, group: str, circuit: Circuit, sizing: Sizing) -> str:
+    """Name of a device, and how many times the group's multiplier it has."""
+    name, unit = escape(device_name(device)), sizing.get(f"M_{group}")
+    if device.kind not in _TRANSISTORS or unit is None or f"M_{group}" not in circuit.parameter_names:
+        return name
+    factor = device.values["m"].evaluate(dict(sizing)) / unit
+    return name if abs(factor - 1.0) < 1e-9 else f"{name}&nbsp;<small>&times;{factor:g}</small>"
+
+
+_BIAS_HEADERS = (
+    "I<sub>D</sub>",
+    "V<sub>GS</sub>",
+    "V<sub>DS</sub>",
+    "V<sub>DS</sub> &minus; V<sub>Dsat</sub>",
+    "g<sub>m</sub>",
+    "g<sub>m</sub>/I<sub>D</sub>",
+    "g<sub>m</sub>/g<sub>DS</sub>",
+)
+
+
+def operating_point_table(circuit: Circuit, outcome: Outcome) -> str:
+    """One row for each transistor, in netlist order; empty without operating points."""
+    points = outcome.operating_points
+    if not points:
+        return ""
+    group_of = {device.name: group for group, members in circuit.groups.items() for device in members}
+    headers = [("device", ""), ("group", ""), ("region", "")]
+    headers += [(text, "n") for text in _BIAS_HEADERS]
+    rows = [
+        [escape(device_name(device)), escape(group_of.get(device.name, "")), *_bias(points[device.name])]
+        for device in circuit.devices
+        if device.name in points
+    ]
+    return html_table(headers, rows)
+
+
+def _bias(point: Mapping[str, float]) -> list[str]:
+    """Region and small-signal figures; magnitudes, for both polarities."""
+    q = {name: abs(value) for name, value in point.items()}
+    headroom = q["vds"] - q["vdsat"]
+    region = '<span class="yes">saturation</span>' if headroom >= 0.0 else '<span class="edge">triode</span>'
+    efficiency = f"{q['gm'] / q['id']:.3g} /V" if q["id"] > 0.0 else MISSING
+    gain = f"{q['gm'] / q['gds']:.3g}" if q["gds"] > 0.0 else MISSING
+    volts = (f"{value:.3f} V".replace("-", "\N{MINUS SIGN}") for value in (q["vgs"], q["vds"], headroom))
+    return [region, printed(q["id"], "A"), *volts, printed(q["gm"], "S"), efficiency, gain]

@@ -1,0 +1,202 @@
+"""The report: one HTML file with its own style and drawings, without scripts, that opens anywhere and prints well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+
+from zsgym.metrics import METRICS, Better, Metric
+from zsgym.report.checks import checks_table
+from zsgym.report.devices import operating_point_table, sizing_table
+from zsgym.report.evidence import Evidence, verdict
+from zsgym.report.figures import Curve, bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
+from zsgym.report.markup import html_table
+from zsgym.report.schematic import load_schematic
+from zsgym.report.schematic_drawing import draw_schematic
+from zsgym.report.typography import MISSING, printed
+
+_MARGIN_HINT = (
+    "The margin is (value &minus; target) / (|value| + |target|), with the sign turned where low is better: "
+    "at zero or more the spec is met. Bars reach from &minus;1 to 1."
+)
+_FAILURE_HINT = "A sizing that does not work has no metrics."
+_VERDICT_HINT = "Whether it works at all: what ngspice measured, against the thresholds of the verdict policy."
+_SCHEMATIC_HINT = "Beside each device: W/L in micrometres and the complete multiplier. Nets of one name are connected."
+_SIZING_HINT = (
+    "Devices of a group share W and L; &times;4 stands for four times the group's multiplier M. "
+    '<span class="edge">Coloured</span> values lie at a bound of their search range.'
+)
+_WAVEFORM_HINT = (
+    "In unity feedback at the conditions above. The phase is unwrapped from 0.1 Hz upwards and every unity-gain "
+    "crossing counts; the settling band lies around the level at which the output ends."
+)
+
+
+def render_page(evidence: Evidence, netlist: str | None = None, curves: Mapping[str, Curve] | None = None) -> str:
+    """The complete page.
+
+    :param netlist: text of the sized netlist, shown folded. :param curves: title -> training curve.
+    """
+    name = escape(evidence.request.circuit.name.upper())
+    style = resources.files("zsgym.report").joinpath("style.css").read_text(encoding="utf-8")
+    outcome = evidence.outcome
+    sections = [
+        _specs(evidence),
+        _checks(evidence),
+        _schematic(evidence),
+        _section("Sizing", sizing_table(evidence.request.circuit, evidence.request.sizing), _SIZING_HINT),
+        _section("Waveforms", _waveforms(evidence), _WAVEFORM_HINT),
+        _section("Operating points", operating_point_table(evidence.request.circuit, outcome) if outcome else ""),
+        _section("Training", _training(curves or {})),
+        _section("Sized netlist", _netlist(netlist)),
+    ]
+    # "</script>" in a string would end the element that holds the data.
+    data = json.dumps(evidence.as_dict(), allow_nan=False).replace("<", "\\u003c")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name} design report</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"{_header(evidence)}\n<main>\n{''.join(sections)}</main>\n{_footer(evidence)}\n"
+        f'<script type="application/json" id="design">{data}</script>\n</body>\n</html>\n'
+    )
+
+
+def _section(title: str, body: str, hint: str = "") -> str:
+    if not body:
+        return ""
+    hint = f'<p class="hint">{hint}</p>' if hint else ""
+    return f"<section>\n<h2>{escape(title)}</h2>\n{hint}{body}\n</section>\n"
+
+
+def _header(evidence: Evidence) -> str:
+    circuit, conditions = evidence.request.circuit, evidence.request.conditions
+    kind, sentence = verdict(evidence)
+    told = (
+        f"SKY130, corner {conditions.corner}, {conditions.supply:g} V, {printed(conditions.temperature)} °C, "
+        f"load {printed(conditions.load, 'F')}, input common mode {conditions.common_mode:g} V"
+    )
+    notes = "".join(f'<p class="note">{escape(note)}</p>' for note in evidence.notes)
+    return (
+        f"<header><div><h1>{escape(circuit.name.upper())} design report</h1><p>{escape(circuit.title)}</p>"
+        f'<p>{escape(told)}</p><span class="verdict {kind}">{escape(sentence)}</span>{notes}</div></header>'
+    )
+
+
+def _specs(evidence: Evidence) -> str:
+    outcome = evidence.outcome
+    if outcome is None or not outcome.metrics:
+        return _section("Specs", f'<p class="hint">{_FAILURE_HINT}</p>{_validity(evidence)}')
+    compared = evidence.truth is not None and evidence.prediction is not None
+    source = "ngspice" if evidence.truth else "surrogate"
+    headers = [("metric", ""), (source, "n"), ("margin", "n"), ("", "bar-cell")]
+    if compared:
+        headers += [("surrogate", "n"), (f"{100 * evidence.coverage:g} % interval", "n"), ("covers", "")]
+    rows = [
+        _spec_row(metric, evidence) + (_predicted_cells(metric, evidence) if compared else []) for metric in METRICS
+    ]
+    return _section("Specs", html_table(headers, rows, "specs") + _validity(evidence), _MARGIN_HINT)
+
+
+def _checks(evidence: Evidence) -> str:
+    truth, request = evidence.truth, evidence.request
+    if truth is None or not truth.raw:
+        return ""
+    table = checks_table(truth.raw, request.circuit.verdict_policies[request.policy])
+    if truth.success:
+        table = f"<details><summary>It passed every check</summary>{table}</details>"
+    return _section("Verdict", table, _VERDICT_HINT)
+
+
+def _schematic(evidence: Evidence) -> str:
+    circuit = evidence.request.circuit
+    schematic = load_schematic(circuit)
+    if schematic is None:
+        return ""
+    drawn = draw_schematic(schematic, circuit, evidence.request.sizing)
+    return _section("Schematic", f'<div class="scroll">{drawn}</div>', _SCHEMATIC_HINT)
+
+
+def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
+    outcome, target = evidence.outcome, evidence.request.targets.get(metric.name)
+    value = outcome.metrics[metric.name] if outcome and outcome.metrics else None
+    margin = evidence.margins.get(metric.name)
+    direction = "≥" if metric.better is Better.HIGH else "≤"
+    wanted = "no target" if target is None else f"{direction} {printed(metric.magnitude(target), metric.unit)}"
+    told = MISSING
+    if margin is not None:
+        told = f'<span class="{"yes" if margin >= 0.0 else "no"}">{_signed(margin)}</span>'
+    name = f'{escape(metric.name)}<span class="sub">{escape(metric.title)}</span>'
+    return [name, f'<b>{printed(value, metric.unit)}</b><span class="sub">{wanted}</span>', told, _bar(margin)]
+
+
+def _predicted_cells(metric: Metric, evidence: Evidence) -> list[str]:
+    prediction = evidence.prediction
+    if prediction is None or prediction.metrics is None or prediction.uncertainty is None:
+        return [MISSING, MISSING, ""]
+    low, high = prediction.uncertainty[metric.name]
+    told = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: ""}
+    interval = f"<small>{printed(low, metric.unit)} … {printed(high, metric.unit)}</small>"
+    return [printed(prediction.metrics[metric.name], metric.unit), interval, told[evidence.covered(metric.name)]]
+
+
+def _signed(margin: float) -> str:
+    return f"{margin:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _bar(margin: float | None) -> str:
+    """A bar from the middle to the right for a met spec, to the left for a missed one."""
+    if margin is None:
+        return ""
+    kind = "met" if margin >= 0.0 else "missed"
+    left, width = 50.0 + min(50.0 * margin, 0.0), max(abs(50.0 * margin), 0.8)
+    return f'<div class="bar"><i class="{kind}" style="left:{left:.1f}%;width:{width:.1f}%"></i></div>'
+
+
+def _validity(evidence: Evidence) -> str:
+    """One sentence about what the surrogate thought of the sizing as a whole."""
+    prediction = evidence.prediction
+    if prediction is None or prediction.p_valid is None:
+        return ""
+    told = f"The surrogate gave this sizing a probability of {prediction.p_valid:.3f} of working"
+    held = [covered for metric in METRICS if (covered := evidence.covered(metric.name)) is not None]
+    if held:
+        told += f"; {sum(held)} of its {len(held)} intervals hold the simulated value"
+    return f'<p class="hint after">{told}.</p>'
+
+
+def _waveforms(evidence: Evidence) -> str:
+    waves, policy = evidence.waveforms, evidence.request.circuit.verdict_policies[evidence.request.policy]
+    figures = {}
+    if "open_loop" in waves:
+        figures["Open loop"] = bode_plot(waves["open_loop"])
+    if "transient" in waves:
+        figures["Step response"] = step_plot(waves["transient"], policy.settling_band)
+    if {"hot", "cold"} <= waves.keys():
+        figures["Temperature"] = temperature_plot(waves, evidence.request.conditions)
+    if "closed_loop" in waves:
+        figures["Closed loop"] = closed_loop_plot(waves["closed_loop"])
+    return _grid(figures)
+
+
+def _grid(figures: Mapping[str, str]) -> str:
+    """Drawings with their captions, two beside each other where there is room."""
+    cells = (f"<figure><figcaption>{escape(title)}</figcaption>{figure}</figure>" for title, figure in figures.items())
+    return f'<div class="pair">{"".join(cells)}</div>' if figures else ""
+
+
+def _training(curves: Mapping[str, Curve]) -> str:
+    return _grid({title: curve_plot(title, curve) for title, curve in curves.items()})
+
+
+def _netlist(text: str | None) -> str:
+    if text is None:
+        return ""
+    hint = "Netlist and testbench for plain ngspice and the full SKY130 library: <code>ngspice -b FILE</code> runs it."
+    return f'<p class="hint">{hint}</p><details><summary>Show the netlist</summary><pre>{escape(text)}</pre></details>'
+
+
+def _footer(evidence: Evidence) -> str:
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in evidence.provenance.items())
+    return f"<footer><div><h2>Provenance</h2><dl>{facts}</dl></div></footer>"

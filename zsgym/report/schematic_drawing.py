@@ -1,0 +1,186 @@
+"""A schematic as SVG: device symbols, wires with their junctions, names and sizes. The page's style decides colours."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from html import escape
+
+from zsgym.circuits import Circuit
+from zsgym.outcome import Sizing
+from zsgym.report.devices import device_name
+from zsgym.report.plot import Anchor
+from zsgym.report.schematic import Placed, Point, Schematic, Segment
+from zsgym.report.typography import printed
+
+_UNIT = 10
+"""Drawing units per grid step."""
+_TOP, _BOTTOM = 4.0, 2.5
+"""Grid steps above the upper rail (for titles) and below the lower one."""
+_ARROW = 0.45
+_TRANSISTORS = ("nmos", "pmos")
+
+
+def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing) -> str:
+    """The drawing with every device's name and size.
+
+    :param sizing: complete, in declared units.
+    """
+    low, high = min(schematic.rails.values()), max(schematic.rails.values())
+    width, height = schematic.width, high - low + _TOP + _BOTTOM
+    segments = [segment for pieces in schematic.segments.values() for segment in pieces]
+    parts = [
+        *(_wire(segment) for segment in segments),
+        *(_dot(point) for point in _junctions(schematic)),
+        *(_rail(net, y, width) for net, y in schematic.rails.items()),
+        *(part for item in schematic.placed for part in _device(item, sizing)),
+        *(_net_name(net, point, circuit) for net, points in schematic.labels.items() for point in points),
+        *(_text(x, low - 2.4, title, "stage") for title, x in schematic.titles.items()),
+    ]
+    box = f"0 {(low - _TOP) * _UNIT:g} {width * _UNIT:g} {height * _UNIT:g}"
+    return (
+        f'<svg class="schematic" viewBox="{box}" role="img" '
+        f'aria-label="Schematic of {escape(circuit.name.upper())}">{"".join(parts)}</svg>'
+    )
+
+
+def _junctions(schematic: Schematic) -> Iterable[Point]:
+    """Points at which three or more pieces of one net meet."""
+    for net, pieces in schematic.segments.items():
+        pins = [point for item in schematic.placed for pin, point in item.pins.items() if item.device.nodes[pin] == net]
+        for point in dict.fromkeys(end for piece in pieces for end in piece):
+            # A wire that goes on through the point counts twice, one that ends there, or a pin, once.
+            arms = sum(2 - (point in piece) for piece in pieces if touches(point, piece)) + pins.count(point)
+            if arms > 2 and point[1] not in schematic.rails.values():
+                yield point
+
+
+def touches(point: Point, segment: Segment) -> bool:
+    """Whether a point lies on a horizontal or vertical segment, ends included."""
+    (x1, y1), (x2, y2) = segment
+    return min(x1, x2) <= point[0] <= max(x1, x2) and min(y1, y2) <= point[1] <= max(y1, y2)
+
+
+def _wire(segment: Segment, style: str = "wire") -> str:
+    (x1, y1), (x2, y2) = segment
+    return _path(f"M{_xy(x1, y1)}L{_xy(x2, y2)}", style)
+
+
+def _dot(point: Point) -> str:
+    return f'<circle class="junction" cx="{point[0] * _UNIT:g}" cy="{point[1] * _UNIT:g}" r="2.6"/>'
+
+
+def _rail(net: str, y: float, width: float) -> str:
+    return _wire(((2.0, y), (width - 3.0, y)), "rail") + _text(width - 2.6, y + 0.35, net, "net", "start")
+
+
+def _net_name(net: str, point: Point, circuit: Circuit) -> str:
+    """Above the point; a port gets a ring."""
+    x, y = point
+    if net not in circuit.subcircuit.ports:
+        return _text(x, y - 0.45, net, "net")
+    ring = f'<circle class="port" cx="{x * _UNIT:g}" cy="{y * _UNIT:g}" r="3"/>'
+    return ring + _text(x, y - 0.8, net, "portname")
+
+
+def _device(item: Placed, sizing: Sizing) -> Iterable[str]:
+    kind, x, y = item.device.kind, item.x, item.y
+    yield _path(_SYMBOLS[kind](item), "device")
+    lines = [device_name(item.device), *_size(item, sizing)]
+    if item.flat:
+        yield _text(x, y - 1.5, lines[0], "name")
+        yield _text(x, y + 2.1, lines[1], "size")
+        return
+    on_the_left = item.mirrored and kind in _TRANSISTORS
+    anchor: Anchor = "end" if on_the_left else "start"
+    side = -0.5 if on_the_left else 0.5 if kind in _TRANSISTORS else 1.6
+    for row, line in enumerate(lines):
+        yield _text(x + side, y - 0.45 + 1.15 * row, line, "size" if row else "name", anchor)
+
+
+def _size(item: Placed, sizing: Sizing) -> list[str]:
+    """W/L in micrometres and the multiplier of a transistor; the value of anything else."""
+    values = {name: expression.evaluate(dict(sizing)) for name, expression in item.device.values.items()}
+    if item.device.kind in _TRANSISTORS:
+        return [f"{round(values['w'], 2):g}/{round(values['l'], 2):g}", f"\N{MULTIPLICATION SIGN}{values.get('m', 1.0):g}"]
+    units = {"capacitor": "F", "resistor": "ohm", "isource": "A", "inductor": "H", "vsource": "V"}
+    return [printed(values["value"], units[item.device.kind])]
+
+
+def _transistor(item: Placed) -> str:
+    """Gate, channel, and an arrow on the source lead in the direction of the current."""
+    x, y, s = item.x, item.y, 1 if item.mirrored else -1
+    gate, channel = x + 1.15 * s, x + 0.75 * s
+    source = y + 1 if item.device.kind == "nmos" else y - 1
+    # From the channel to the lead in an nMOS, to the channel in a pMOS.
+    tip, away = (x, -1) if item.device.kind == "nmos" else (channel, 1)
+    back = tip + away * _ARROW * -s
+    return (
+        f"M{_xy(x + 2 * s, y)}L{_xy(gate, y)}M{_xy(gate, y - 0.9)}L{_xy(gate, y + 0.9)}"
+        f"M{_xy(channel, y - 1.3)}L{_xy(channel, y + 1.3)}"
+        f"M{_xy(channel, y - 1)}L{_xy(x, y - 1)}L{_xy(x, y - 2)}M{_xy(channel, y + 1)}L{_xy(x, y + 1)}L{_xy(x, y + 2)}"
+        f"M{_xy(back, source - 0.3)}L{_xy(tip, source)}L{_xy(back, source + 0.3)}"
+    )
+
+
+def _capacitor(item: Placed) -> str:
+    gap, plate = 0.25, 0.9
+    return _across(
+        item, [((-1, 0), (-gap, 0)), ((-gap, -plate), (-gap, plate)), ((gap, -plate), (gap, plate)), ((gap, 0), (1, 0))]
+    )
+
+
+def _resistor(item: Placed) -> str:
+    zigzag = [
+        (-1.0, 0.0),
+        (-0.75, 0.0),
+        (-0.6, -0.5),
+        (-0.3, 0.5),
+        (0.0, -0.5),
+        (0.3, 0.5),
+        (0.6, -0.5),
+        (0.75, 0.0),
+        (1.0, 0.0),
+    ]
+    return _across(item, itertools.pairwise(zigzag))
+
+
+def _across(item: Placed, pieces: Iterable[tuple[Point, Point]]) -> str:
+    """Lines given along and across a two-terminal device."""
+    x, y = item.x, item.y
+    if item.flat:
+        return "".join(f"M{_xy(x + a, y + b)}L{_xy(x + c, y + d)}" for (a, b), (c, d) in pieces)
+    return "".join(f"M{_xy(x + b, y + a)}L{_xy(x + d, y + c)}" for (a, b), (c, d) in pieces)
+
+
+def _current_source(item: Placed) -> str:
+    """A circle with an arrow from the first terminal to the second."""
+    x, y, r = item.x, item.y, 1.1
+    half = f"a{r * _UNIT:g},{r * _UNIT:g} 0 1 0"
+    return (
+        f"M{_xy(x, y - 2)}L{_xy(x, y - r)}M{_xy(x, y + r)}L{_xy(x, y + 2)}"
+        f"M{_xy(x - r, y)}{half} {2 * r * _UNIT:g},0{half} {-2 * r * _UNIT:g},0"
+        f"M{_xy(x, y - 0.7)}L{_xy(x, y + 0.7)}M{_xy(x - 0.35, y + 0.25)}L{_xy(x, y + 0.7)}L{_xy(x + 0.35, y + 0.25)}"
+    )
+
+
+_SYMBOLS = {
+    "nmos": _transistor,
+    "pmos": _transistor,
+    "capacitor": _capacitor,
+    "resistor": _resistor,
+    "isource": _current_source,
+}
+
+
+def _path(data: str, style: str) -> str:
+    return f'<path class="{style}" d="{data}"/>'
+
+
+def _xy(x: float, y: float) -> str:
+    return f"{x * _UNIT:.4g},{y * _UNIT:.4g}"
+
+
+def _text(x: float, y: float, text: str, style: str, anchor: Anchor = "middle") -> str:
+    place = f'x="{x * _UNIT:.4g}" y="{y * _UNIT:.4g}" text-anchor="{anchor}"'
+    return f'<text class="{style}" {place}>{escape(text)}</text>'

@@ -1,0 +1,120 @@
+"""A sized amplifier with its testbench: one file for plain ngspice and the full SKY130 library.
+
+It shares nothing with the fast backend but the definitions of the metrics: SKY130's own subcircuits with every model
+bin, and ngspice's `meas` instead of Python. What it prints is therefore an independent check of an outcome, and the
+file is what a designer takes along.
+"""
+
+from __future__ import annotations
+
+import string
+from importlib import resources
+
+from zsgym import pdk
+from zsgym.circuits import Circuit
+from zsgym.metrics import METRIC_NAMES
+from zsgym.netlist import parse_netlist, write_subcircuit
+from zsgym.outcome import Sizing
+from zsgym.report.evidence import Evidence
+from zsgym.simulators.ngspice.amplifier import DC_TOLERANCES, MAX_TIME_STEP, STEP, TRANSIENT_TOLERANCES
+from zsgym.simulators.ngspice.engine import Vectors
+from zsgym.simulators.ngspice.measurements import SUPPLY_TEMPERATURE, TEMPERATURES
+
+_TRANSISTORS = ("nmos", "pmos")
+
+
+class _Template(string.Template):
+    """SPICE uses `$` and `{}` itself."""
+
+    delimiter = "@"
+
+
+def testbench_deck(evidence: Evidence) -> str:
+    """The text of a deck that `ngspice -b FILE` runs, and that prints every metric as `name = value` in SI units.
+
+    The node voltages that ngspice has found before, where it has, make every analysis start close to its solution.
+
+    :raises PdkError: the SKY130 models are not installed. :raises ConfigError: the sizing is not complete.
+    """
+    request, provenance = evidence.request, evidence.provenance
+    circuit, conditions = request.circuit, request.conditions
+    policy = circuit.verdict_policies[request.policy]
+    low, high, rise, fall, end = (STEP[name] for name in ("low", "high", "rise", "fall", "end"))
+    library = pdk.locate()
+    numbers = {
+        "supply": conditions.supply,
+        "temperature": conditions.temperature,
+        "load": conditions.load,
+        "common_mode": conditions.common_mode,
+        "room": SUPPLY_TEMPERATURE,
+        "coldest": TEMPERATURES[0],
+        "hottest": TEMPERATURES[-1],
+        "max_time_step": MAX_TIME_STEP,
+        **STEP,
+        "width": fall - rise,
+        "middle": (low + high) / 2.0,
+        "half_step": (high - low) / 2.0,
+        "before_fall": fall - 1e-12,
+        "before_end": end - 1e-12,
+        "band_up": policy.settling_band * high,
+        "band_down": policy.settling_band * low,
+    }
+    text = resources.files("zsgym.report").joinpath("testbench.spice").read_text(encoding="utf-8")
+    return _Template(text).substitute(
+        {name: spice_number(value) for name, value in numbers.items()},
+        name=circuit.name.upper(),
+        title=circuit.title,
+        provenance=f"zsgym {provenance['zsgym']} ({provenance['git revision']}), {provenance['written']}",
+        corner=conditions.corner,
+        library=library,
+        includes="\n".join(pdk.corner_includes(library, conditions.corner)),
+        parameters="\n".join(_parameters(circuit, circuit.validate(request.sizing))),
+        subcircuit=_subcircuit(circuit).rstrip(),
+        subcircuit_name=circuit.subcircuit.name,
+        ports=" ".join(circuit.subcircuit.ports),
+        nodesets="\n".join(_nodesets(circuit, evidence.waveforms.get("operating_point", {}))),
+        dc_tolerances=DC_TOLERANCES,
+        transient_tolerances=TRANSIENT_TOLERANCES,
+        echoes="\n".join(f'echo "{name} = ${name}"' for name in METRIC_NAMES),
+    )
+
+
+def spice_number(value: float) -> str:
+    """A number that every SPICE reads back unchanged: twelve digits, no numpy, `1e-05` and not `1e-5 s`."""
+    return f"{float(value):.12g}"
+
+
+def _nodesets(circuit: Circuit, voltages: Vectors) -> list[str]:
+    """One `.nodeset` line for each net; those inside the amplifier carry the name of its instance."""
+    ports = circuit.subcircuit.ports
+    names = {net: net if net in ports else f"xamplifier.{net}" for net in voltages}
+    return [f".nodeset v({names[net]})={spice_number(value[0].real)}" for net, value in voltages.items()]
+
+
+def _parameters(circuit: Circuit, sizing: Sizing) -> list[str]:
+    """One `.param` line for each group."""
+    groups: dict[str, list[str]] = {}
+    for parameter in circuit.parameters:
+        groups.setdefault(parameter.group, []).append(f"{parameter.name}={spice_number(sizing[parameter.name])}")
+    return [".param " + " ".join(members) for members in groups.values()]
+
+
+def _subcircuit(circuit: Circuit) -> str:
+    """The circuit's own text with its comments, where it runs as it stands; else the flat circuit.
+
+    In the full library a transistor is a subcircuit, so that its name has to begin with X; and a default of a `.subckt`
+    line would hide the sizing parameter of the same name.
+    """
+    definitions = parse_netlist(circuit.netlist_text, str(circuit.netlist_path)).values()
+    transistors = [device for device in circuit.devices if device.kind in _TRANSISTORS]
+    if len(definitions) == 1 and not circuit.subcircuit.parameters and all(d.name[0] == "x" for d in transistors):
+        return circuit.netlist_text
+    lines = []
+    models = {device.name: pdk.DEVICES[device.kind] for device in transistors}
+    for line in write_subcircuit(circuit.subcircuit).splitlines():
+        name, *words = line.split(" ")
+        if name in models:
+            words[4] = models[name]
+            line = " ".join([name if name[0] == "x" else f"x{name}", *words])
+        lines.append(line)
+    return "\n".join(lines)
