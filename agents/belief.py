@@ -1,0 +1,191 @@
+"""What a surrogate, corrected by every simulation so far, believes about a sizing: the probability that it is feasible.
+
+The surrogate predicts each metric on its normalised scale with an error whose spread its conformal interval states, and
+the probability that the amplifier works at all. A Gaussian process over logarithmic positions carries the *residuals*
+seen in simulations to the neighbourhood of the simulated sizings (prior mean: the surrogate is right), as in Bayesian
+optimisation with constraints (J. Gardner et al., ICML 2014). The objective
+
+    log P(feasible) = log p_valid + sum over specs of log P(spec is met)
+
+is smooth, aims at a margin in proportion to the doubt about each metric, and needs no weights. Everything is
+differentiable with respect to the sizing.
+
+Axes: B sizings, n parameters, K metrics, N simulated designs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.search import Design, LogScale, score
+from surrogate.checkpoint import Checkpoint
+from surrogate.graph import group_features, topology_tensors
+from surrogate.model import SurrogateModel
+from surrogate.transforms import CLIP, Transform
+from zsgym.circuits import Circuit
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.outcome import Failure
+
+FloatArray = NDArray[np.float64]
+
+_COVERAGE = 0.9
+"""Of the conformal intervals: what `surrogate.config.CalibrationConfig` asks for unless told otherwise."""
+_WIDEST = 3.0
+"""Spread of a metric whose interval promises nothing, in standard deviations of the training data."""
+_LENGTH = 0.25
+"""Length scale of residuals: root mean square difference of logarithmic positions."""
+_NUGGET = 0.02
+"""Share of a residual's variance that no neighbour knows."""
+_PRIOR_ROWS = 4.0
+"""How many residuals the stated spread of a metric counts for when the seen ones say otherwise."""
+_MOST_ROWS = 256
+"""Designs that a belief learns from at most: the work grows with their cube."""
+_DECIDED = 2.0
+"""Validity logit that a simulated sizing is pulled to: a probability of 0.88 or 0.12."""
+_ALIVE = (Failure.UNSTABLE, Failure.UNSETTLED)
+_SETTLED_ONLY = ("phase_margin", "slew_rate", "settling_time")
+
+
+class Belief:
+    """Belief about one circuit's feasibility under some targets.
+
+    :param checkpoint: one that was trained on this circuit, best; any other serves through its pooled calibration.
+    :param targets: metric -> target in SI units.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, circuit: Circuit, targets: Mapping[str, float]) -> None:
+        self.circuit, self.scale = circuit, LogScale.of(circuit)
+        self._model: SurrogateModel = copy.deepcopy(checkpoint.model).requires_grad_(False)
+        known = circuit.netlist_hash in checkpoint.topologies
+        calibration = checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
+        self._temperature = calibration.temperature
+        half_width = torch.tensor(calibration.interval, dtype=torch.float64).clamp(max=_WIDEST)
+        self._spread = half_width / NormalDist().inv_cdf((1.0 + _COVERAGE) / 2.0)  # (K,)
+        self._transforms: Sequence[Transform] = checkpoint.normaliser.metrics
+        self._columns = [METRIC_NAMES.index(name) for name in targets]
+        self._sides = [_sides(name, target, self._transform(name)) for name, target in targets.items()]
+        with torch.no_grad():
+            self._structure = self._model.encode_structure(topology_tensors([circuit]))
+        self._low = torch.from_numpy(self.scale.low)
+        self._span = torch.from_numpy(np.log(self.scale.high / self.scale.low))
+        self.is_count = torch.tensor([parameter.integer for parameter in circuit.parameters])
+        self._residuals = Residuals(self._spread)
+
+    def log_feasibility(self, positions: Tensor) -> Tensor:
+        """(B,) logarithm of the probability of being feasible.
+
+        :param positions: (B, n) logarithmic positions (see `LogScale`), float64; counts need not be whole.
+        """
+        logit, metrics = self._predict(positions)
+        mean, spread, shift = self._residuals(positions)
+        value = torch.nn.functional.logsigmoid(logit + shift)
+        metrics = metrics + mean
+        for column, sides in zip(self._columns, self._sides, strict=True):
+            for sign, target in sides:
+                value = value + torch.special.log_ndtr(sign * (metrics[:, column] - target) / spread[:, column])
+        return value
+
+    def rounded(self, positions: Tensor) -> Tensor:
+        """The same positions with every count moved to the nearest whole number."""
+        values = self._low * torch.exp(self._span * positions)
+        whole = torch.log(values.round().clamp(min=1.0) / self._low) / self._span
+        return torch.where(self.is_count, whole, positions)
+
+    def learn(self, designs: Sequence[Design]) -> None:
+        """Correct the belief by simulated designs (of ngspice): all that were ever simulated, each time.
+
+        Of many, those with the best scores count.
+        """
+        designs = sorted(designs, key=score, reverse=True)[:_MOST_ROWS]
+        units = np.array([design.unit for design in designs]).reshape(len(designs), -1)
+        positions = torch.from_numpy(self.scale.positions(units))
+        with torch.no_grad():
+            logit, predicted = self._predict(positions)
+        truth = torch.from_numpy(np.array([self._measured(design) for design in designs]))  # (N, K)
+        works = torch.tensor([design.outcome.success for design in designs])
+        surprise = torch.where(works, (_DECIDED - logit).clamp(min=0.0), (-_DECIDED - logit).clamp(max=0.0))
+        self._residuals = Residuals(self._spread, positions, truth - predicted, surprise)
+
+    def _predict(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Calibrated validity logits (B,) and normalised metrics (B, K) of the surrogate alone, float64."""
+        values = self._low * torch.exp(self._span * positions)
+        features = group_features(self.circuit, values)
+        prediction = self._model.predict(self._structure, None, features)
+        return prediction.validity.double() / self._temperature, prediction.metrics.double().clamp(-CLIP, CLIP)
+
+    def _measured(self, design: Design) -> FloatArray:
+        """(K,) normalised metrics of a simulated design, NaN where it has none (see `surrogate.data`)."""
+        outcome = design.outcome
+        known: Mapping[str, float | None] = outcome.metrics or {}
+        if outcome.failure in _ALIVE:
+            known = {name: value for name, value in outcome.raw.items() if name not in _SETTLED_ONLY}
+        values = [known.get(name) for name in METRIC_NAMES]
+        physical = np.array([math.nan if value is None else value for value in values])
+        return np.array([t.normalise(v) for t, v in zip(self._transforms, physical[:, None], strict=True)]).ravel()
+
+    def _transform(self, name: str) -> Transform:
+        return self._transforms[METRIC_NAMES.index(name)]
+
+
+class Residuals:
+    """Gaussian process of (simulated - predicted) metrics and validity logits.
+
+    :param spread: (K,) standard deviation of the surrogate's errors. :param positions: (N, n) of simulated designs.
+    :param residual: (N, K), NaN where nothing was measured. :param surprise: (N,) of the validity logit.
+    """
+
+    def __init__(
+        self,
+        spread: Tensor,
+        positions: Tensor | None = None,
+        residual: Tensor | None = None,
+        surprise: Tensor | None = None,
+    ) -> None:
+        self._spread = spread
+        self._positions = positions
+        if positions is None or residual is None or surprise is None:
+            return
+        known = residual.isfinite()
+        residual = torch.where(known, residual, 0.0)
+        rows = known.sum(dim=0)
+        self._spread = ((_PRIOR_ROWS * spread**2 + (residual**2).sum(dim=0)) / (_PRIOR_ROWS + rows)).sqrt()
+        # What was not measured is a measurement with an enormous error.
+        error = torch.where(known, _NUGGET, 1e6).T  # (K, N)
+        everything = torch.cat([error, torch.full_like(error[:1], _NUGGET)])  # (K + 1, N)
+        covariance = _kernel(positions, positions) + torch.diag_embed(everything)  # (K + 1, N, N)
+        self._inverse = torch.linalg.inv(covariance)
+        values = torch.cat([residual.T, surprise[None]])  # (K + 1, N)
+        self._weights = (self._inverse @ values.unsqueeze(-1)).squeeze(-1)  # (K + 1, N)
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and spread (B, K) of the metrics' residuals, and the shift (B,) of the validity logit."""
+        if self._positions is None:
+            spread = self._spread.expand(len(positions), -1)
+            return torch.zeros_like(spread), spread, torch.zeros(len(positions), dtype=torch.float64)
+        near = _kernel(positions, self._positions)  # (B, N)
+        mean = near @ self._weights.T  # (B, K + 1)
+        explained = torch.einsum("bi,kij,bj->bk", near, self._inverse[:-1], near)  # (B, K)
+        spread = self._spread * (1.0 + _NUGGET - explained).clamp(min=_NUGGET).sqrt()
+        return mean[:, :-1], spread, mean[:, -1]
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    """(A, B) correlation of residuals: squared exponential in the root mean square difference of positions."""
+    squared = ((a.unsqueeze(1) - b.unsqueeze(0)) ** 2).mean(dim=-1)
+    return torch.exp(-0.5 * squared / _LENGTH**2)
+
+
+def _sides(name: str, target: float, transform: Transform) -> list[tuple[float, float]]:
+    """Conditions `sign * (metric - bound) >= 0` on the normalised scale that a spec amounts to."""
+    better = METRIC_BY_NAME[name].better
+    bounds = [target] if better is not Better.LOW_MAGNITUDE else [abs(target), -abs(target)]
+    signs = {Better.HIGH: [1.0], Better.LOW: [-1.0], Better.LOW_MAGNITUDE: [-1.0, 1.0]}[better]
+    return [(sign, float(transform.normalise(np.array(bound)))) for sign, bound in zip(signs, bounds, strict=True)]

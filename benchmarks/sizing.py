@@ -1,0 +1,80 @@
+"""Agents that size amplifiers at an equal budget of ngspice simulations: who meets every spec, and after how many?
+
+Every agent gets the same problems, seeds and budget; only designs that ngspice confirms count. Agents with a surrogate
+owe the simulations that trained it: the table shows their calls with and without. Finished cells (agent, problem, seed)
+are kept, so that the benchmark can be interrupted and extended.
+
+    python benchmarks/sizing.py                                       # all agents, problems, 5 seeds
+    python benchmarks/sizing.py --agents gradient cma_es --problems nmcf-hard --seeds 1 2 --budget 3000
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from common import RESULTS, provenance, write_json
+from sizing_agents import AGENTS
+from sizing_cells import cells, improvements, run_cells
+from sizing_tables import figure, scores, table
+
+from agents.problems import list_problems, load_problem
+from surrogate.checkpoint import Checkpoint, shipped
+from zsgym.circuits import did_you_mean
+from zsgym.errors import ConfigError, ZsgymError
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", nargs="+", default=list(AGENTS), metavar="NAME", help=f"of {', '.join(AGENTS)}")
+    parser.add_argument(
+        "--problems", nargs="+", default=["nmcf", "nmcf-hard", "nmcnr"], metavar="NAME", help="see configs/problems"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="default: 1 2 3 4 5")
+    parser.add_argument("--budget", type=int, default=1000, help="ngspice simulations per cell (default: %(default)s)")
+    parser.add_argument("--checkpoint", default="", help="surrogate; default: the one that comes with the package")
+    parser.add_argument("--processes", type=int, default=2, help="cells at the same time (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/sizing"), help="folder of finished cells")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of JSON and figure")
+    arguments = parser.parse_args()
+    try:
+        run(arguments)
+    except KeyboardInterrupt:
+        raise SystemExit(f"interrupted; finished cells are kept in {arguments.runs}: run it again to go on") from None
+    except ZsgymError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run what is missing, print the tables, write JSON and figure."""
+    for agent in arguments.agents:
+        if agent not in AGENTS:
+            raise ConfigError(f"unknown agent {agent!r}. {did_you_mean(agent, AGENTS)}")
+    for problem in arguments.problems:
+        if problem not in list_problems():
+            raise ConfigError(f"unknown problem {problem!r}. {did_you_mean(problem, list_problems())}")
+    wanted = cells(arguments.agents, arguments.problems, arguments.seeds, arguments.budget, arguments.checkpoint)
+    results = run_cells(wanted, arguments.runs, arguments.processes)
+    checkpoint = Checkpoint.load(Path(arguments.checkpoint) if arguments.checkpoint else shipped())
+    trained = {circuit: sum(sides.values()) for circuit, sides in checkpoint.provenance.get("rows", {}).items()}
+    rows = scores(results, trained)
+    for problem in arguments.problems:
+        print(table(problem, load_problem(problem)[2], rows))
+    content = {
+        "scores": rows,
+        "problems": {p: {"title": load_problem(p)[2], "targets": load_problem(p)[1]} for p in arguments.problems},
+        "cells": [{**result, "history": improvements(result)} for result in results],
+        "provenance": provenance(
+            "cma", "optuna", "torch", checkpoint=checkpoint.sha256[:16], training_rows=trained, seeds=arguments.seeds
+        ),
+    }
+    write_json(arguments.out / "sizing.json", content)
+    print(f"written: {arguments.out / 'sizing.json'}, {figure(results, arguments.out / 'sizing.png')}")
+    return content
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The agents of the sizing benchmark. Adding one is adding a row to `AGENTS`.
+
+Every agent is a function (problem, seed): the problem is one of ngspice with a budget, and its history is the result.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from agents.belief import Belief
+from agents.cma_es import cma_es
+from agents.gradient import Ascent
+from agents.loop import MakeOptimiser, Propose, Solve, propose_and_verify, proposer, search
+from agents.random_search import random_search
+from agents.search import Problem
+from agents.tpe import tpe
+from surrogate.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Agent:
+    """surrogate: whether it uses one, and so owes its training data. make: from the checkpoint's path."""
+
+    title: str
+    surrogate: bool
+    make: Callable[[str], Solve]
+
+
+def on_ngspice(make: MakeOptimiser) -> Callable[[str], Solve]:
+    """Search straight in ngspice."""
+
+    def solve(truth: Problem, seed: int) -> None:
+        search(truth, make, seed, quiet=True)
+
+    return lambda checkpoint: solve
+
+
+def on_surrogate(propose: Callable[[int], Propose]) -> Callable[[str], Solve]:
+    """Propose with the surrogate, verify in ngspice.
+
+    :param propose: from the seed.
+    """
+
+    def with_checkpoint(checkpoint: str) -> Solve:
+        def solve(truth: Problem, seed: int) -> None:
+            belief = Belief(Checkpoint.load(Path(checkpoint)), truth.circuit, truth.targets)
+            propose_and_verify(truth, belief, propose(seed), seed=seed, quiet=True)
+
+        return solve
+
+    return with_checkpoint
+
+
+def _ppo(checkpoint: str) -> Solve:
+    from agents.ppo import solver  # Stable-Baselines3 takes seconds to import
+
+    return solver(checkpoint=checkpoint)
+
+
+AGENTS: dict[str, Agent] = {
+    "random": Agent("random search, ngspice", False, on_ngspice(random_search())),
+    "tpe": Agent("TPE, ngspice", False, on_ngspice(tpe())),
+    "cma_es": Agent("CMA-ES, ngspice", False, on_ngspice(cma_es())),
+    "random+surrogate": Agent(
+        "random search, surrogate", True, on_surrogate(lambda seed: proposer(random_search(), 4000, seed))
+    ),
+    "tpe+surrogate": Agent("TPE, surrogate", True, on_surrogate(lambda seed: proposer(tpe(), 1000, seed))),
+    "cma_es+surrogate": Agent("CMA-ES, surrogate", True, on_surrogate(lambda seed: proposer(cma_es(), 6000, seed))),
+    "gradient": Agent("gradient, surrogate", True, on_surrogate(Ascent)),
+    "ppo": Agent("PPO, surrogate", True, _ppo),
+}
