@@ -1,0 +1,385 @@
+"""PPO (Stable-Baselines3) that sizes an amplifier on the surrogate, with every claim checked in ngspice.
+
+    python agents/ppo.py --env zsgym/NMCF-v0 --seed 1
+    python agents/ppo.py --env zsgym/NMCF-v0 --goals random    # for any targets, see agents/evaluate_goals.py
+    python agents/ppo.py --resume runs/NMCF-v0__ppo__1__20260101-120000    # continue an interrupted run
+    tensorboard --logdir runs
+
+A run folder holds `arguments.json`, TensorBoard events, `checkpoints/`, `samples/` (every simulated sizing) and, at the
+end, `designs.json`: the most promising distinct designs as ngspice sees them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+from stable_baselines3.common.logger import configure
+from tqdm import tqdm
+
+from agents.belief import Belief
+from agents.command import chosen_problem, margin_table, option, parse
+from agents.loop import Solve
+from agents.ppo_callbacks import (
+    MODEL,
+    Checkpoints,
+    Curves,
+    StopTraining,
+    Verification,
+    checkpoints,
+    graceful_interrupt,
+    load_designs,
+    restored_normalisation,
+    verification_scalars,
+)
+from agents.ppo_designs import Archive, Verifier
+from agents.ppo_settings import Settings, default_file, make_env, read_settings
+from agents.search import Problem
+from zsgym.circuits import Circuit, did_you_mean
+from zsgym.cli.tables import table
+from zsgym.envs.registration import env_id
+from zsgym.errors import ConfigError, ZsgymError
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.simulators import Simulator, make_simulator
+from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import FAILURE_REWARD
+
+GOALS = ("fixed", "random")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a training run is asked for."""
+
+    env: str = option("zsgym/NMCF-v0", "id of a registered environment")
+    specs: str = option("", "name or file of a problem (see configs/problems); default: the circuit's own specs")
+    goals: str = option("fixed", "fixed targets, or random ones in every episode that the agent sees (random)")
+    guard: float = option(0.5, "train on targets tightened by this share of the surrogate's prediction interval")
+    seed: int = option(1, "seed of every random draw")
+    steps: int | None = option(None, "environment steps; default: n_timesteps of the hyperparameters")
+    config: str = option(
+        "", "hyperparameters in rl-zoo's schema; default: ppo.yaml or ppo-goals.yaml of configs/agents"
+    )
+    set: str = option("", "changed hyperparameters, separated by spaces, e.g. 'learning_rate=1e-3 n_envs=32'")
+    backend: str = option("", "simulator to train on; default: that of the hyperparameters")
+    checkpoint: str = option("", "surrogate to train on; default: the one that comes with the package")
+    evaluate_every: int = option(8192, "steps between two verifications in ngspice")
+    verify: int = option(5, "designs that are simulated at each verification, and at the end")
+    spice_budget: int | None = option(None, "ngspice simulations in all; default: no limit")
+    stop: bool = option(False, "stop as soon as ngspice confirms a design")
+    checkpoint_every: int = option(8192, "steps between two checkpoints")
+    workers: int = option(1, "parallel ngspice processes")
+    log: bool = option(True, "keep every simulated sizing in RUN/samples")
+    quiet: bool = option(False, "no progress bar and no report")
+    run: str = option("", "run folder; default: runs/ENV__ppo__SEED__TIME")
+    resume: str = option("", "run folder to continue; only --steps may be given with it")
+
+
+def train(
+    arguments: Arguments, folder: Path, truth: Problem, title: str = "", checkpoint: Path | None = None
+) -> Verifier:
+    """Train, verify and save a run, or continue one.
+
+    :param truth: ngspice, which verifies under the targets that count. :param checkpoint: to continue from.
+    :return: the verified designs.
+    :raises KeyboardInterrupt: the run was interrupted; it is saved.
+    :raises ConfigError: an argument is invalid.
+    :raises SimulatorError: a simulator failed; samples and checkpoints are kept, and the run can be resumed.
+    """
+    settings = settings_of(arguments)
+    total = arguments.steps or settings.n_timesteps
+    simulator = make_simulator(_backend(arguments, settings), truth.circuit, **_options(arguments))
+    env = make_env(
+        settings,
+        truth.circuit,
+        backend=simulator,
+        log=folder / "samples" if arguments.log else False,
+        **_training_targets(arguments, truth, simulator),
+    )
+    try:
+        archive, verified = Archive.empty(truth.dimension), []
+        if checkpoint is None:
+            model = PPO(env=env, seed=arguments.seed, device="cpu", policy=settings.policy, **settings.algorithm())
+        else:
+            archive, verified = load_designs(checkpoint)
+            env = restored_normalisation(checkpoint, env)
+            model = PPO.load(checkpoint / MODEL, env=env, device="cpu")
+        belief = None
+        if isinstance(simulator, SurrogateSimulator):
+            belief = Belief(simulator.checkpoint, truth.circuit, truth.targets)
+        verifier = Verifier(simulator, truth, belief, verified)
+        _learn(model, total, arguments, settings.rollout, folder, archive, verifier, checkpoint is not None)
+        _write_designs(folder / "designs.json", arguments, title, verifier, model.num_timesteps, simulator)
+        return verifier
+    finally:
+        env.close()
+        simulator.close()
+
+
+def _learn(
+    model: PPO,
+    total: int,
+    arguments: Arguments,
+    rollout: int,
+    folder: Path,
+    archive: Archive,
+    verifier: Verifier,
+    resumed: bool,
+) -> None:
+    """The training loop; ends with a verification and a checkpoint, unless it was interrupted."""
+    saving = Checkpoints(folder, arguments.seed, rollout, arguments.checkpoint_every, archive, verifier, resumed)
+    callbacks: list[BaseCallback] = [
+        Curves(verifier.truth.circuit, verifier.truth.targets, FAILURE_REWARD, archive),
+        Verification(verifier, archive, rollout, arguments.evaluate_every, arguments.verify, arguments.stop),
+        saving,
+        Progress(total, model.num_timesteps, verifier, arguments.quiet),
+    ]
+    model.set_logger(configure(str(folder), ["tensorboard"]))
+    model.logger.record("arguments", _markdown(arguments), exclude=("stdout", "log", "json", "csv"))
+    # The episodes begin where `Checkpoints` says, not in `learn`.
+    model._last_obs = np.zeros((model.n_envs, *model.observation_space.shape), np.float32)
+    reason = "all steps are done"
+    try:
+        with graceful_interrupt(saving):
+            model.learn(total - model.num_timesteps, CallbackList(callbacks), reset_num_timesteps=False)
+    except StopTraining as stop:
+        reason = str(stop)
+    finally:
+        callbacks[-1].on_training_end()
+    if saving.interrupted:
+        raise KeyboardInterrupt
+    if not (arguments.stop and verifier.confirmed):
+        new = verifier.verify(archive, arguments.verify, model.num_timesteps, every=not arguments.stop)
+        for name, value in verification_scalars(verifier, new).items():
+            model.logger.record(name, value)
+        model.logger.dump(model.num_timesteps)
+    saving.save()
+    if not arguments.quiet:
+        print(f"{model.num_timesteps:,} steps: {reason}")
+
+
+class Progress(BaseCallback):
+    """A progress bar with the success rate on the surrogate and the best reward that ngspice confirmed."""
+
+    def __init__(self, total: int, done: int, verifier: Verifier, quiet: bool) -> None:
+        super().__init__()
+        self._verifier = verifier
+        self._bar = tqdm(total=total, initial=done, unit="step", desc="ppo", disable=quiet or None)
+
+    def _on_step(self) -> bool:
+        self._bar.update(self.training_env.num_envs)
+        return True
+
+    def _on_rollout_end(self) -> None:
+        seen = self.logger.name_to_value
+        shown = {"works": f"{seen['sizing/validity_rate']:.0%}", "success": f"{seen.get('sizing/success_rate', 0):.0%}"}
+        if self._verifier.best is not None:
+            shown["spice"] = f"{self._verifier.best.measured.reward:.3f}"
+        self._bar.set_postfix(shown, refresh=False)
+
+    def _on_training_end(self) -> None:
+        self._bar.close()
+
+
+def solver(**changes: Any) -> Solve:
+    """PPO as benchmarks see an agent: trains on the surrogate, and lets the problem verify until a design is confirmed.
+
+    :param changes: of `Arguments`, such as `steps` or `checkpoint`.
+    """
+
+    def solve(truth: Problem, seed: int) -> None:
+        arguments = Arguments(env=env_id(truth.circuit.name), seed=seed, stop=True, log=False, quiet=True, **changes)
+        with tempfile.TemporaryDirectory() as folder:
+            train(arguments, Path(folder), truth)
+
+    return solve
+
+
+def guarded(
+    circuit: Circuit, targets: Mapping[str, float], surrogate: SurrogateSimulator, share: float
+) -> dict[str, float]:
+    """Targets tightened by a share of the surrogate's prediction interval.
+
+    An episode ends as soon as every spec is met; without a guard, training ends every episode right at the border,
+    where an error of the surrogate decides.
+
+    :param targets: metric -> SI value. :param share: 0 leaves them as they are, 1 moves them by half an interval.
+    """
+    known = circuit.netlist_hash in surrogate.checkpoint.topologies
+    calibration = surrogate.checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
+    tightened = {}
+    for name, target in targets.items():
+        k = METRIC_NAMES.index(name)
+        transform, half_width = surrogate.checkpoint.normaliser.metrics[k], min(calibration.interval[k], 1.0)
+        sign = 1.0 if METRIC_BY_NAME[name].better is Better.HIGH else -1.0
+        normalised = transform.normalise(np.array(abs(target))) + sign * share * half_width
+        tightened[name] = max(float(transform.restore(normalised)), 0.1 * abs(target))
+    return tightened
+
+
+def _training_targets(arguments: Arguments, truth: Problem, simulator: Simulator) -> dict[str, Any]:
+    """The arguments of the training environment that say what is wanted."""
+    if not 0.0 <= arguments.guard <= 1.0:
+        raise ConfigError(f"guard is a share of the prediction interval, between 0 and 1, got {arguments.guard}")
+    if arguments.goals == "random":
+        return {"random_targets": "train"}
+    targets: dict[str, float] = truth.targets
+    if isinstance(simulator, SurrogateSimulator):
+        targets = guarded(truth.circuit, targets, simulator, arguments.guard)
+    dropped = dict.fromkeys(name for name in truth.circuit.targets if name not in targets)
+    return {"targets": targets | dropped}
+
+
+def settings_of(arguments: Arguments) -> Settings:
+    """The hyperparameters that a run uses.
+
+    :raises ConfigError: see `read_settings`.
+    """
+    if arguments.goals not in GOALS:
+        raise ConfigError(f"unknown goals {arguments.goals!r}. {did_you_mean(arguments.goals, GOALS)}")
+    path = Path(arguments.config) if arguments.config else default_file(arguments.goals)
+    return read_settings(path, arguments.env, arguments.set.split())
+
+
+def _backend(arguments: Arguments, settings: Settings) -> str:
+    return arguments.backend or str(settings.env_kwargs.get("backend", "surrogate"))
+
+
+def _options(arguments: Arguments) -> dict[str, Any]:
+    return {"workers": arguments.workers} | ({"checkpoint": arguments.checkpoint} if arguments.checkpoint else {})
+
+
+def _markdown(arguments: Arguments) -> str:
+    rows = "\n".join(f"| {name} | {value} |" for name, value in dataclasses.asdict(arguments).items())
+    return f"| argument | value |\n| --- | --- |\n{rows}"
+
+
+def _write_designs(
+    path: Path, arguments: Arguments, title: str, verifier: Verifier, steps: int, simulator: Simulator
+) -> None:
+    """Every verified design, best first, and where they come from, as JSON, in one step."""
+    truth = verifier.truth
+    designs = sorted(verifier.verified, key=lambda row: -row.merit)
+    content = {
+        "agent": "ppo",
+        "title": title,
+        "circuit": truth.circuit.name,
+        "targets": truth.targets,
+        "steps": steps,
+        "simulations": len(designs),
+        "designs": [design.as_dict() for design in designs],
+        "arguments": dataclasses.asdict(arguments),
+        "provenance": provenance_of_this_process() | dict(simulator.provenance) | dict(truth.simulator.provenance),
+    }
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def report(verifier: Verifier, k: int) -> str:
+    """The best k designs as both simulators see them, and the margins of the best."""
+    designs = sorted(verifier.verified, key=lambda row: -row.merit)[:k]
+    if not designs:
+        return "no design was verified"
+    rows = [
+        [
+            f"{row.step:,}",
+            f"{row.belief:.2f}",
+            f"{row.predicted.reward:.3f}",
+            f"{row.measured.reward:.3f}",
+            "yes" if row.measured.feasible else row.measured.outcome.failure or "no",
+        ]
+        for row in designs
+    ]
+    headers = ("steps", "belief", "surrogate", "ngspice", "meets every spec")
+    return f"{table(headers, rows, right=(0, 1, 2, 3))}\n\n{margin_table(designs[0].measured, verifier.truth.targets)}"
+
+
+def main() -> None:
+    """Command line."""
+    torch.set_num_threads(1)
+    arguments = parse(Arguments, __doc__)
+    try:
+        _run(arguments)
+    except ZsgymError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; continue with: python agents/ppo.py --resume RUN") from None
+
+
+def _run(arguments: Arguments) -> None:
+    if arguments.resume:
+        folder, checkpoint = Path(arguments.resume), None
+        arguments = _resumed(arguments, folder)
+        kept = checkpoints(folder)
+        checkpoint = kept[-1] if kept else None
+    else:
+        name = f"{arguments.env.rpartition('/')[2]}__ppo__{arguments.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
+        folder, checkpoint = Path(arguments.run or f"runs/{name}"), None
+        if checkpoints(folder):
+            raise ConfigError(f"{folder} holds a run already: --resume {folder} continues it, another --run begins one")
+    circuit, targets, title = chosen_problem(arguments)
+    truth = Problem(
+        circuit,
+        targets=dict(targets),
+        workers=arguments.workers,
+        budget=arguments.spice_budget,
+        log=folder / "samples" if arguments.log else False,
+        agent="ppo",
+        seed=arguments.seed,
+    )
+    with truth:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "arguments.json").write_text(json.dumps(dataclasses.asdict(arguments), indent=1) + "\n")
+        print(f"{title}: ppo, seed {arguments.seed}, in {folder}")
+        verifier = train(arguments, folder, truth, title, checkpoint)
+        print(report(verifier, arguments.verify))
+        print(f"\nwritten: {folder / 'designs.json'}")
+
+
+def _resumed(arguments: Arguments, folder: Path) -> Arguments:
+    """The arguments of the run in a folder, with more steps if they were given."""
+    original = stored_arguments(folder)
+    if dataclasses.replace(arguments, resume="", steps=None) != Arguments():
+        raise ConfigError("only --steps may be given with --resume; everything else is as the run began")
+    return original if arguments.steps is None else dataclasses.replace(original, steps=arguments.steps)
+
+
+def stored_arguments(folder: Path) -> Arguments:
+    """The arguments of the run in a folder.
+
+    :raises ConfigError: there is none.
+    """
+    try:
+        return Arguments(**json.loads((folder / "arguments.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{folder} holds no run of agents/ppo.py: {error}") from error
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """The last complete checkpoint of a run.
+
+    :raises ConfigError: there is none.
+    """
+    kept = checkpoints(folder)
+    if not kept:
+        raise ConfigError(f"{folder} holds no checkpoint yet; one is written every --checkpoint-every steps")
+    return kept[-1]
+
+
+if __name__ == "__main__":
+    main()
