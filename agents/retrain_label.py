@@ -1,0 +1,170 @@
+"""Labels from ngspice for the chosen sizings, and what they say about the surrogate that proposed them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from agents.retrain_choose import Chosen
+from surrogate.data import Normaliser
+from zsgym.circuits import Circuit
+from zsgym.errors import SampleLogError
+from zsgym.metrics import METRIC_NAMES
+from zsgym.samples import ErrorRecord, Sample, SampleLog, read_samples, sample_id
+from zsgym.samples.generate import simulate_batch
+from zsgym.simulators import Simulator
+from zsgym.specs import meets_all, reward, spec_margins
+
+_BATCH = 8
+"""Sizings per worker and call: what a killed process has to simulate again at most."""
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file in one step, so that a crash leaves the old one or the new one.
+
+    :raises SampleLogError: it cannot be written (disk full); the old file is untouched.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise SampleLogError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_labels(directory: Path) -> dict[str, Sample]:
+    """The labelled rows of a log by `sample_id`; empty when nothing was labelled yet."""
+    if not any((directory / folder).is_dir() for folder in ("segments", "parquet")):
+        return {}
+    return {sample.sample_id: sample for sample in read_samples(directory) if not sample.predicted}
+
+
+def identity(circuit: Circuit, chosen: Chosen) -> str:
+    """The `sample_id` of a chosen sizing."""
+    return sample_id(circuit.name, circuit.netlist_hash, chosen.sizing, circuit.conditions)
+
+
+def label(
+    circuit: Circuit,
+    chosen: Sequence[Chosen],
+    directory: Path,
+    simulator: Simulator,
+    *,
+    strategy: str,
+    seed: int,
+    policy: str,
+    workers: int = 1,
+) -> list[Sample | None]:
+    """Simulate what the log does not hold yet, append it row by row, and give the label of every chosen sizing.
+
+    :param strategy: recorded with each row, followed by the kind. :param policy: verdict policy of the simulator.
+    :param workers: of the simulator.
+    :returns: in order; None where the infrastructure did not answer, which is recorded outside the samples.
+    :raises SimulatorError: nothing of a batch was answered. :raises SampleLogError: a row cannot be written.
+    """
+    done = read_labels(directory)
+    pending = {identity(circuit, c): (i, c) for i, c in enumerate(chosen)}
+    pending = {key: value for key, value in pending.items() if key not in done}
+    rows = list(pending.values())
+    provenance = dict(simulator.provenance) if rows else {}
+    with SampleLog(directory) as log, tqdm(total=len(rows), desc="label", unit="sim", leave=False) as bar:
+        for start in range(0, len(rows), _BATCH * workers):
+            batch = rows[start : start + _BATCH * workers]
+            outcomes = simulate_batch(simulator, [c.sizing for _, c in batch], None)
+            for (index, c), outcome in zip(batch, outcomes, strict=True):
+                context: dict[str, Any] = {"strategy": f"{strategy}/{c.kind}", "index": index, "seed": seed}
+                if outcome.label is None:
+                    log.append_error(ErrorRecord.from_outcome(circuit, c.sizing, outcome, **context))
+                    continue
+                row = Sample.from_outcome(circuit, c.sizing, outcome, provenance=provenance, policy=policy, **context)
+                done[row.sample_id] = log.append(row)
+            bar.update(len(batch))
+    return [done.get(identity(circuit, c)) for c in chosen]
+
+
+def findings(
+    circuit: Circuit, chosen: Sequence[Chosen], labels: Sequence[Sample | None], normaliser: Normaliser
+) -> dict[str, Any]:
+    """What the labels say about the surrogate that chose.
+
+    kinds: of each kind how many were labelled and work, and the gap between surrogate and ngspice on those that both
+    call working: `reward` (median absolute difference) and `metrics` (mean absolute difference in standard deviations).
+    claims: designs that the surrogate called feasible, how many of them work and how many meet their targets in
+    ngspice (`confirmed`). certain: the same for those that are feasible at the worse end of every interval; published:
+    for those of searches with the circuit's own targets.
+    """
+    known = [(c, row) for c, row in zip(chosen, labels, strict=True) if row is not None]
+    kinds = dict.fromkeys(c.kind for c, _ in known)
+    best = [(c, row) for c, row in known if c.kind == "best"]
+    return {
+        "labelled": len(known),
+        "unanswered": len(chosen) - len(known),
+        "kinds": {kind: _gap([(c, row) for c, row in known if c.kind == kind], normaliser) for kind in kinds},
+        "claims": _claims([(c, row) for c, row in best if c.feasible]),
+        "certain": _claims([(c, row) for c, row in best if c.certain]),
+        "published": _claims([(c, row) for c, row in best if c.feasible and c.targets == circuit.targets]),
+    }
+
+
+def _claims(rows: Sequence[tuple[Chosen, Sample]]) -> dict[str, Any]:
+    margins = [spec_margins(_metrics(row), c.targets) if row.label else None for c, row in rows]
+    confirmed = sum(m is not None and meets_all(m) for m in margins)
+    missed: dict[str, int] = {}
+    for m in margins:
+        for name, margin in (m or {}).items():
+            if margin < 0.0:
+                missed[name] = missed.get(name, 0) + 1
+    return {
+        "designs": len(rows),
+        "work": sum(m is not None for m in margins),
+        "confirmed": confirmed,
+        "share": confirmed / len(rows) if rows else None,
+        "interval": wilson(confirmed, len(rows)) if rows else None,
+        "missed": dict(sorted(missed.items(), key=lambda item: -item[1])),
+    }
+
+
+def _gap(rows: Sequence[tuple[Chosen, Sample]], normaliser: Normaliser) -> dict[str, Any]:
+    both = [(c, row) for c, row in rows if c.metrics is not None and row.label]
+    differences: dict[str, float] = {}
+    for k, name in enumerate(METRIC_NAMES):
+        guess = np.array([(c.metrics or {})[name] for c, _ in both])
+        truth = np.array([_metrics(row)[name] for _, row in both])
+        if len(both):
+            scale = normaliser.metrics[k]
+            differences[name] = float(np.nanmean(np.abs(scale.normalise(guess) - scale.normalise(truth))))
+    rewards = [abs(c.reward - reward(spec_margins(_metrics(row), c.targets))) for c, row in both]
+    return {
+        "labelled": len(rows),
+        "work": sum(row.label for _, row in rows),
+        "called_working": sum(c.metrics is not None for c, _ in rows),
+        "called_working_and_work": len(both),
+        "reward_gap": float(np.median(rewards)) if rewards else None,
+        "metric_gap": differences,
+    }
+
+
+def _metrics(row: Sample) -> Mapping[str, float]:
+    return {name: value for name, value in row.metrics.items() if value is not None}
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a proportion (E. B. Wilson, Journal of the American Statistical Association 22, 1927)."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    share = successes / trials
+    centre = (share + z * z / (2.0 * trials)) / (1.0 + z * z / trials)
+    half = z / (1.0 + z * z / trials) * math.sqrt(share * (1.0 - share) / trials + z * z / (4.0 * trials**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
