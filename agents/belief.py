@@ -27,6 +27,7 @@ from torch import Tensor
 
 from agents.search import Design, LogScale, score
 from surrogate.checkpoint import Checkpoint
+from surrogate.config import CalibrationConfig
 from surrogate.graph import group_features, topology_tensors
 from surrogate.model import SurrogateModel
 from surrogate.transforms import CLIP, Transform
@@ -36,8 +37,6 @@ from zsgym.outcome import Failure
 
 FloatArray = NDArray[np.float64]
 
-_COVERAGE = 0.9
-"""Of the conformal intervals: what `surrogate.config.CalibrationConfig` asks for unless told otherwise."""
 _WIDEST = 3.0
 """Spread of a metric whose interval promises nothing, in standard deviations of the training data."""
 _LENGTH = 0.25
@@ -68,7 +67,7 @@ class Belief:
         calibration = checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
         self._temperature = calibration.temperature
         half_width = torch.tensor(calibration.interval, dtype=torch.float64).clamp(max=_WIDEST)
-        self._spread = half_width / NormalDist().inv_cdf((1.0 + _COVERAGE) / 2.0)  # (K,)
+        self._spread = half_width / NormalDist().inv_cdf((1.0 + _coverage(checkpoint)) / 2.0)  # (K,)
         self._transforms: Sequence[Transform] = checkpoint.normaliser.metrics
         self._columns = [METRIC_NAMES.index(name) for name in targets]
         self._sides = [_sides(name, target, self._transform(name)) for name, target in targets.items()]
@@ -175,6 +174,12 @@ class Residuals:
         explained = torch.einsum("bi,kij,bj->bk", near, self._inverse[:-1], near)  # (B, K)
         spread = self._spread * (1.0 + _NUGGET - explained).clamp(min=_NUGGET).sqrt()
         return mean[:, :-1], spread, mean[:, -1]
+
+
+def _coverage(checkpoint: Checkpoint) -> float:
+    """What the conformal intervals of a checkpoint promise."""
+    config = checkpoint.provenance.get("config", {}).get("calibration", {})
+    return float(config.get("coverage", CalibrationConfig().coverage))
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:

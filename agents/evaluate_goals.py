@@ -55,7 +55,7 @@ class Arguments:
     goals: int = option(100, "sets of unseen targets")
     spice_budget: int = option(10, "ngspice simulations for each set")
     starts: int = option(16, "random starting sizings from which the policy works at once, half of them exploring")
-    attempts: int = option(6, "how often it starts again while the surrogate has not seen the targets met")
+    attempts: int = option(10, "how often it starts again while the surrogate has not seen the targets met")
     guard: float = option(0.5, "show the policy targets tightened by this share of the prediction interval")
     seed: int = option(1, "seed of targets, starts and actions")
     control: bool = option(False, "random actions instead of the policy")
@@ -101,8 +101,9 @@ class Agent:
         env = SizingVecEnv(self.circuit, starts, backend=self.surrogate, targets=wanted, log=False, **self.env_kwargs)
         env.seed(seed)
         rng = np.random.default_rng(seed)
-        observations = env.reset()
+        observations: Any = env.reset()
         for _ in range(env.core.step_limit or 1):
+            actions: Any
             if self.model is None:
                 actions = rng.uniform(-1.0, 1.0, (starts, len(self.circuit.parameters))).astype(np.float32)
             else:
@@ -167,7 +168,7 @@ def summary(trials: Sequence[Trial]) -> dict[str, float]:
     n, met = len(trials), sum(trial.met for trial in trials)
     z, share = 1.96, met / n
     centre, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    calls = [trial.calls for trial in trials if trial.met] or [math.nan]
+    calls = [float(trial.calls) for trial in trials if trial.met] or [math.nan]
     return {
         "goals": n,
         "met": share,

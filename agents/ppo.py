@@ -45,7 +45,7 @@ from agents.ppo_callbacks import (
     restored_normalisation,
     verification_scalars,
 )
-from agents.ppo_designs import Archive, Verifier
+from agents.ppo_designs import Archive, Verified, Verifier
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
 from agents.search import Problem
 from zsgym.circuits import Circuit, did_you_mean
@@ -111,7 +111,7 @@ def train(
         **_training_targets(arguments, truth, simulator),
     )
     try:
-        archive, verified = Archive.empty(truth.dimension), []
+        archive, verified = Archive.empty(truth.dimension), list[Verified]()
         if checkpoint is None:
             model = PPO(env=env, seed=arguments.seed, device="cpu", policy=settings.policy, **settings.algorithm())
         else:
@@ -121,7 +121,7 @@ def train(
         belief = None
         if isinstance(simulator, SurrogateSimulator):
             belief = Belief(simulator.checkpoint, truth.circuit, truth.targets)
-        verifier = Verifier(simulator, truth, belief, verified)
+        verifier = Verifier(simulator, truth, belief, verified, arguments.spice_budget)
         _learn(model, total, arguments, settings.rollout, folder, archive, verifier, checkpoint is not None)
         _write_designs(folder / "designs.json", arguments, title, verifier, model.num_timesteps, simulator)
         return verifier
@@ -151,7 +151,7 @@ def _learn(
     model.set_logger(configure(str(folder), ["tensorboard"]))
     model.logger.record("arguments", _markdown(arguments), exclude=("stdout", "log", "json", "csv"))
     # The episodes begin where `Checkpoints` says, not in `learn`.
-    model._last_obs = np.zeros((model.n_envs, *model.observation_space.shape), np.float32)
+    model._last_obs = np.zeros((model.n_envs, *(model.observation_space.shape or ())), np.float32)
     reason = "all steps are done"
     try:
         with graceful_interrupt(saving):
@@ -161,9 +161,11 @@ def _learn(
     finally:
         callbacks[-1].on_training_end()
     if saving.interrupted:
+        saving.save()
         raise KeyboardInterrupt
     if not (arguments.stop and verifier.confirmed):
-        new = verifier.verify(archive, arguments.verify, model.num_timesteps, every=not arguments.stop)
+        k = (verifier.remaining if arguments.stop else None) or arguments.verify
+        new = verifier.verify(archive, k, model.num_timesteps, every=not arguments.stop)
         for name, value in verification_scalars(verifier, new).items():
             model.logger.record(name, value)
         model.logger.dump(model.num_timesteps)
@@ -317,8 +319,6 @@ def main() -> None:
         _run(arguments)
     except ZsgymError as error:
         raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; continue with: python agents/ppo.py --resume RUN") from None
 
 
 def _run(arguments: Arguments) -> None:
@@ -333,11 +333,11 @@ def _run(arguments: Arguments) -> None:
         if checkpoints(folder):
             raise ConfigError(f"{folder} holds a run already: --resume {folder} continues it, another --run begins one")
     circuit, targets, title = chosen_problem(arguments)
+    settings_of(arguments)  # a mistake must not leave a folder behind
     truth = Problem(
         circuit,
         targets=dict(targets),
         workers=arguments.workers,
-        budget=arguments.spice_budget,
         log=folder / "samples" if arguments.log else False,
         agent="ppo",
         seed=arguments.seed,
@@ -346,7 +346,10 @@ def _run(arguments: Arguments) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "arguments.json").write_text(json.dumps(dataclasses.asdict(arguments), indent=1) + "\n")
         print(f"{title}: ppo, seed {arguments.seed}, in {folder}")
-        verifier = train(arguments, folder, truth, title, checkpoint)
+        try:
+            verifier = train(arguments, folder, truth, title, checkpoint)
+        except KeyboardInterrupt:
+            raise SystemExit(f"interrupted; continue with: python agents/ppo.py --resume {folder}") from None
         print(report(verifier, arguments.verify))
         print(f"\nwritten: {folder / 'designs.json'}")
 

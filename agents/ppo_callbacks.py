@@ -127,7 +127,7 @@ class Verification(BaseCallback):
             return
         if self.verifier.confirmed:
             raise StopTraining("a design meets every spec in ngspice")
-        if self.verifier.truth.remaining == 0:
+        if self.verifier.remaining == 0:
             raise StopTraining("the budget of ngspice simulations is spent")
 
 
@@ -170,7 +170,7 @@ class Checkpoints(BaseCallback):
     def _on_rollout_start(self) -> None:
         first, self._begun = not self._begun, True
         scheduled = self.num_timesteps > 0 and due(self.num_timesteps, self._rollout, self._every)
-        if (scheduled or self.interrupted) and not (first and self._resumed):
+        if scheduled and not (first and self._resumed):
             self.save()
         if self.interrupted:
             raise StopTraining("interrupted")

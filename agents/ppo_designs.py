@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents.belief import Belief
-from agents.search import BudgetSpent, Design, Problem
+from agents.search import Design, Problem
 from zsgym.simulators import Simulator
 
 FloatArray = NDArray[np.float64]
@@ -94,15 +94,21 @@ class Verifier:
 
     Every answer of ngspice corrects the belief, and with it the next choice (see `agents.belief`).
 
-    :param surrogate: what the archive was seen by. :param truth: a problem of ngspice; its budget counts.
+    :param surrogate: what the archive was seen by. :param truth: a problem of ngspice; its budget counts, too.
     :param belief: of the same targets; None when no surrogate was trained on: the archive's own order is used then.
     :param verified: what an earlier process of this run has verified.
+    :param budget: simulations of ngspice in the whole run; None for no limit.
     """
 
     def __init__(
-        self, surrogate: Simulator, truth: Problem, belief: Belief | None, verified: Sequence[Verified] = ()
+        self,
+        surrogate: Simulator,
+        truth: Problem,
+        belief: Belief | None,
+        verified: Sequence[Verified] = (),
+        budget: int | None = None,
     ) -> None:
-        self.truth, self.belief = truth, belief
+        self.truth, self.belief, self._budget = truth, belief, budget
         self.verified = list(verified)
         self._predictor = Problem(truth.circuit, backend=surrogate, targets=dict(truth.targets))
         self._learn()
@@ -113,6 +119,12 @@ class Verifier:
         return max(self.verified, key=lambda row: row.merit, default=None)
 
     @property
+    def remaining(self) -> int | None:
+        """Simulations left; None without a limit."""
+        own = None if self._budget is None else max(self._budget - len(self.verified), 0)
+        return min((left for left in (own, self.truth.remaining) if left is not None), default=None)
+
+    @property
     def confirmed(self) -> bool:
         """True when a design meets every spec in ngspice."""
         return any(row.measured.feasible for row in self.verified)
@@ -121,7 +133,7 @@ class Verifier:
         """Simulate up to k designs, best believed first and each after the belief has learnt from the one before.
 
         :param every: go on after a feasible one. :param step: noted in the records.
-        :return: the new records; fewer when the budget of the truth is spent.
+        :return: the new records; fewer when the budget is spent.
         :raises SimulatorError: ngspice failed; what it answered before is kept.
         """
         new: list[Verified] = []
@@ -129,14 +141,11 @@ class Verifier:
         units = units[:_SHORTLIST]
         while len(new) < k and (every or not any(row.measured.feasible for row in new)):
             units, beliefs = self._ranked(units)
-            if not len(units):
+            if not len(units) or self.remaining == 0:
                 break
             unit, believed = units[0], float(beliefs[0])
             (predicted,) = self._predictor.evaluate(unit)
-            try:
-                (measured,) = self.truth.evaluate(unit)
-            except BudgetSpent:
-                break
+            (measured,) = self.truth.evaluate(unit)
             new.append(Verified(step, believed, predicted, measured))
             self.verified.append(new[-1])
             self._learn()

@@ -128,7 +128,7 @@ def untouched_scores(checkpoint: Checkpoint, rows: Rows) -> dict[str, Any]:
 
     brier: mean squared error of p_valid. log_loss: its mean cross-entropy. auroc: of p_valid. metric_error: mean
     absolute error of the metrics of working rows in standard deviations, each metric counted alike. coverage: share of
-    these metrics inside their interval. rows, working: how many.
+    these metrics inside their interval. rows, working: how many. None for what the rows do not define.
     """
     circuit = rows.circuit
     calibration = checkpoint.calibration.get(circuit.netlist_hash, checkpoint.calibration["pooled"])
@@ -143,10 +143,10 @@ def untouched_scores(checkpoint: Checkpoint, rows: Rows) -> dict[str, Any]:
         "working": int(rows.valid.sum()),
         "brier": brier(rows.valid, p_valid),
         "log_loss": float(-np.log(np.where(rows.valid, p_valid, 1.0 - p_valid)).mean()),
-        "auroc": auroc(rows.valid, p_valid),
-        "metric_error": float(np.mean(list(by_metric.values()))) if by_metric else float("nan"),
+        "auroc": auroc(rows.valid, p_valid) if 0 < rows.valid.sum() < len(rows.valid) else None,
+        "metric_error": float(np.mean(list(by_metric.values()))) if by_metric else None,
         "by_metric": by_metric,
-        "coverage": float(inside[known].mean()) if known.any() else float("nan"),
+        "coverage": float(inside[known].mean()) if known.any() else None,
     }
 
 
@@ -172,7 +172,7 @@ def judge_promotion(
             continue
         for key in ("brier", "metric_error"):
             before, after = old[name][key], new[name][key]
-            if not after <= before * (1.0 + settings.tolerance) + _LEAST_HARM:
+            if before is not None and not after <= before * (1.0 + settings.tolerance) + _LEAST_HARM:
                 reasons.append(f"{key} on {name} rose from {before:.4f} to {after:.4f}")
     if rounds in old and old[rounds]["rows"] >= settings.rows:
         before, after = _sum(old[rounds]), _sum(new[rounds])
@@ -182,4 +182,4 @@ def judge_promotion(
 
 
 def _sum(scores: Mapping[str, Any]) -> float:
-    return float(scores["brier"]) + float(np.nan_to_num(scores["metric_error"]))
+    return float(scores["brier"]) + float(scores["metric_error"] or 0.0)

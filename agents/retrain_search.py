@@ -99,9 +99,8 @@ class Crowd(Belief):
         """
         searches, size, n = positions.shape
         with torch.inference_mode():
-            parts = [
-                self._predict(part) for part in self.rounded(torch.from_numpy(positions.reshape(-1, n))).split(512)
-            ]
+            flat = self.rounded(torch.from_numpy(positions.reshape(-1, n)))
+            parts = [self._predict(part) for part in torch.split(flat, 512)]
             logit, metrics = (torch.cat(column) for column in zip(*parts, strict=True))
             metrics = metrics.reshape(searches, size, -1)  # (S, B, K)
             value = torch.nn.functional.logsigmoid(logit).reshape(searches, size)

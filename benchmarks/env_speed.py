@@ -6,7 +6,7 @@
 Measured in turns, round by round, so that whatever else the machine does hits all alike; medians over the rounds:
 (a) `SizingVecEnv.step` alone, with random actions, from one batch size to the next;
 (b) PPO of Stable-Baselines3 end to end (policy, environments, updates) with the hyperparameters of
-    configs/agents/ppo.yaml and random targets in every episode;
+    configs/agents/ppo-goals.yaml, with random targets in every episode;
 both with and without the sample log, one row per step. "CPU" counts processor seconds of this process and its workers:
 what one undisturbed core would do.
 """
@@ -102,7 +102,7 @@ def training(backend: str, settings: Settings, env: VecEnv, log: bool, steps: in
 
 def cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
     """Everything that is measured, its environments open."""
-    published = read_settings(default_file(), arguments.env)
+    published = read_settings(default_file("random"), arguments.env)
     plan = [("surrogate", n, arguments.steps) for n in arguments.n_envs]
     plan.append(("ngspice", arguments.ngspice_envs, arguments.ngspice_steps))
     found = []

@@ -26,21 +26,20 @@ CURVES = {
     "spice/best_reward": "best reward in ngspice",
 }
 _GRID = 60
-_SEEDS = ("seed", "run", "resume", "quiet", "log")
+_PLACES = ("run", "resume", "quiet", "log")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. curves: name -> (steps, values)."""
+    """One run. curves: name -> (steps, values)."""
 
-    folder: Path
     arguments: dict[str, Any]
     curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
     @property
     def group(self) -> str:
         """What runs of different seeds have in common."""
-        return json.dumps({k: v for k, v in self.arguments.items() if k not in _SEEDS}, sort_keys=True)
+        return json.dumps({k: v for k, v in self.arguments.items() if k != "seed"}, sort_keys=True)
 
 
 def read_run(folder: Path) -> Run:
@@ -52,7 +51,7 @@ def read_run(folder: Path) -> Run:
     for name in set(CURVES) & set(events.Tags()["scalars"]):
         scalars = {event.step: event.value for event in events.Scalars(name)}  # a resumed run repeats a few steps
         curves[name] = (np.array(list(scalars), dtype=float), np.array(list(scalars.values())))
-    return Run(folder, arguments, curves)
+    return Run({name: value for name, value in arguments.items() if name not in _PLACES}, curves)
 
 
 def median_curve(runs: Sequence[Run], name: str, grid: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ is the independent reference for its numbers.
 """
 
 import os
-import re
 import subprocess
 import tempfile
 import time
@@ -91,26 +90,14 @@ def evaluate(
 def _head(circuit: Circuit, sizing: Mapping[str, float], conditions: Conditions, options: str) -> list[str]:
     return [
         f"* {circuit.name}, published flow",
-        *_corner(conditions.corner),
+        # As the published decks have it: the complete corner, by its includes.
+        *pdk.corner_includes(pdk.locate(), conditions.corner),
         *([f".option {options}"] if options else []),
         f".temp {conditions.temperature!r}",
         *(f".param {name}={value!r}" for name, value in sizing.items()),
         *circuit.netlist_text.splitlines(),
         f".param vcm={conditions.common_mode!r} cload={conditions.load!r}",
     ]
-
-
-def _corner(corner: str) -> list[str]:
-    """The complete corner, by the includes that make up its section of the library, as the published decks have them.
-
-    The equivalent `.lib FILE CORNER` makes ngspice 39 read every other corner as well and takes ten times as long.
-    """
-    library = pdk.locate()
-    section = re.search(rf"^\.lib {corner}$(.*?)^\.endl", library.read_text(), re.MULTILINE | re.DOTALL)
-    if section is None:
-        raise RuntimeError(f"{library} has no section {corner}")
-    lines = [line for line in section[1].splitlines() if line.startswith(".")]
-    return [re.sub(r'^\.include "(.*)"', rf'.include "{library.parent}/\1"', line) for line in lines]
 
 
 def _copy(circuit: Circuit, number: int, vdd: str, vss: str) -> list[str]:

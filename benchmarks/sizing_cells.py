@@ -123,8 +123,12 @@ def _in_processes(missing: list[Cell], processes: int) -> Iterator[tuple[Cell, d
         yield from ((cell, run_cell(cell)) for cell in missing)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_ignore_interrupts) as pool:
+    pool = context.Pool(processes, initializer=_ignore_interrupts)
+    try:
         yield from pool.imap_unordered(_keyed, missing)
+    finally:
+        pool.terminate()
+        pool.join()
 
 
 def _keyed(cell: Cell) -> tuple[Cell, dict[str, Any]]:

@@ -13,7 +13,6 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = True
-suppress_warnings = ["toc.empty_glob"]  # a page that is not there yet
 
 html_theme = "furo"
 html_title = f"zsgym {release}"

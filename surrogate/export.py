@@ -48,7 +48,7 @@ from zsgym.sampling import sample
 OUTPUTS = ("p_valid", "valid", "metrics", "low", "high", "in_distribution")
 TOLERANCE = 1e-3
 """Largest difference from the `Predictor` that a written file may have (see `compare`): float32 rounding, amplified by
-the logarithmic scales of the metrics, stays ten times below."""
+the logarithmic scales of the metrics, stays several times below."""
 
 _OPSET = 20
 _CHECKED_SIZINGS = 256

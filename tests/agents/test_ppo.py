@@ -58,7 +58,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> list[FakeSimulator]:
 def run(folder: Path, truth: FakeSimulator | None = None, resume: bool = False, **changes: Any) -> Verifier:
     arguments = dataclasses.replace(ARGUMENTS, **changes)
     folder.mkdir(exist_ok=True)
-    with Problem(nmcf(), backend=truth or FakeSimulator(nmcf()), budget=arguments.spice_budget) as problem:
+    with Problem(nmcf(), backend=truth or FakeSimulator(nmcf())) as problem:
         return train(arguments, folder, problem, "test", newest_checkpoint(folder) if resume else None)
 
 
@@ -177,6 +177,14 @@ def test_an_interrupted_run_saves_and_resumes(tmp_path: Path, capsys: pytest.Cap
     assert newest_checkpoint(tmp_path / "stopped").name == f"step_{2 * ROLLOUT:012d}"
     run(tmp_path / "stopped", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_budget_counts_what_was_simulated_before_a_resume(tmp_path: Path) -> None:
+    before = run(tmp_path, steps=ROLLOUT, spice_budget=4)
+    after = run(tmp_path, resume=True, spice_budget=4)
+    assert 0 < len(before.verified) < len(after.verified) == 4
+    assert after.remaining == 0
 
 
 @pytest.mark.usefixtures("fake")

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.cli.tables import engineering, print_json, table
+from zsgym.cli.tables import engineering, print_json, table, write_text
+from zsgym.errors import ConfigError
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -18,10 +19,16 @@ def add_parser(commands: Any) -> None:
         "circuits",
         help="list the circuits, or show one",
         description="List the known circuits, or show the parameters, bounds, targets and known-good sizings of one.",
+        epilog="examples:\n  zsgym circuits\n  zsgym circuits nmcf\n"
+        "  zsgym circuits nmcf --json | jq '.known_good.robust' > sizing.json\n"
+        "  zsgym circuits nmcf --schematic nmcf.svg",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("circuit", nargs="?", metavar="NAME", help="a circuit's name, or the path of its YAML file")
     add_circuit_directory(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON, in the units that the circuit declares and SI")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--json", action="store_true", help="print JSON, in the units that the circuit declares and SI")
+    what.add_argument("--schematic", type=Path, metavar="FILE.svg", help="draw the circuit NAME with its device names")
     parser.set_defaults(run=_run)
 
 
@@ -42,11 +49,15 @@ def _run(options: argparse.Namespace) -> int:
 
     if options.circuit is not None:
         circuit = load_circuit(options.circuit, options.circuits_dir)
-        if options.json:
+        if options.schematic is not None:
+            _draw(circuit, options.schematic)
+        elif options.json:
             print_json(_details(circuit))
         else:
             _print_details(circuit)
         return 0
+    if options.schematic is not None:
+        raise ConfigError("--schematic draws one circuit: zsgym circuits NAME --schematic FILE.svg")
     names = list_circuits(options.circuits_dir)
     found = [load_circuit(name, options.circuits_dir) for name in names]
     if options.json:
@@ -58,6 +69,17 @@ def _run(options: argparse.Namespace) -> int:
         ]
         print(table(["name", "devices", "parameters", "known good", "title"], rows, right=(1, 2)))
     return 0
+
+
+def _draw(circuit: Circuit, path: Path) -> None:
+    from zsgym.report.schematic import load_schematic
+    from zsgym.report.schematic_drawing import schematic_file
+
+    schematic = load_schematic(circuit)
+    if schematic is None:
+        raise ConfigError(f"{circuit.name} has no schematic: docs/report.md says how one is made")
+    write_text(path, schematic_file(schematic, circuit))
+    print(path)
 
 
 def _summary(circuit: Circuit) -> dict[str, Any]:

@@ -43,6 +43,22 @@ _EXPORT_EXAMPLES = """examples:
   zsgym dataset export samples --format minari --circuit nmcf --out episodes --id zsgym/nmcf-random-v0
   MINARI_DATASETS_PATH=episodes minari show zsgym/nmcf-random-v0
 """
+_EXAMPLES = """examples:
+  zsgym dataset generate nmcf -n 12500 --workers 2 --out data/nmcf
+  zsgym dataset info data/nmcf
+  zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
+  zsgym dataset COMMAND --help                              options and examples of one command
+"""
+_INFO = """Say what a data set holds: rows, label balance, reasons of failures, quantiles of the metrics of working
+sizings, and whatever is wrong with it (unreadable lines, repeated sizings, infrastructure errors)."""
+_COMPACT = """Gather the finished segments of a sample log in one Parquet file and remove them.
+Others may go on writing."""
+_MERGE = """Make one data set of several, each sizing once. A sizing that was labelled both ways keeps its first label,
+is named, and makes the exit code 1."""
+_RELABEL_EXAMPLES = """examples:
+  zsgym dataset relabel samples --limit 200 --workers 2
+  zsgym dataset relabel data/nmcf --policy measured --out data/nmcf-measured --json
+"""
 _RELABEL = """Give rows new labels.
 
 Without --policy: simulate the rows of DIR that only a surrogate has answered, and append the answers to DIR.
@@ -53,30 +69,55 @@ simulating; the result is a new data set.
 
 def add_parser(commands: Any) -> None:
     """Add the command group to the main parser."""
-    group = commands.add_parser("dataset", help="generate, inspect, export, merge and relabel labelled samples")
+    group = commands.add_parser(
+        "dataset",
+        help="generate, inspect, export, merge and relabel labelled samples",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_generate(actions)
 
-    info = actions.add_parser("info", help="counts, label balance, failure reasons and metric quantiles")
+    info = actions.add_parser(
+        "info",
+        help="counts, label balance, failure reasons and metric quantiles",
+        description=_INFO,
+        epilog="examples:\n  zsgym dataset info data/nmcf\n  zsgym dataset info nmcf.parquet --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     info.add_argument("directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows")
     info.add_argument("--json", action="store_true", help="print JSON, in SI units")
     info.set_defaults(run=_info)
 
     _add_export(actions)
 
-    compact = actions.add_parser("compact", help="gather the segments of a log in one Parquet file, and remove them")
+    compact = actions.add_parser(
+        "compact",
+        help="gather the segments of a log in one Parquet file, and remove them",
+        description=_COMPACT,
+        epilog="example:\n  zsgym dataset compact ~/.local/share/zsgym/samples",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     compact.add_argument("directory", type=Path, metavar="DIR", help="a sample log; others may go on writing to it")
     compact.set_defaults(run=_compact)
 
-    merge = actions.add_parser("merge", help="make one data set of several, each sizing once")
+    merge = actions.add_parser(
+        "merge",
+        help="make one data set of several, each sizing once",
+        description=_MERGE,
+        epilog="example:\n  zsgym dataset merge data/nmcf-uniform data/nmcf-targeted --out data/nmcf",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     merge.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="what to merge")
     merge.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new directory")
+    merge.add_argument("--json", action="store_true", help="print the counts as JSON")
     merge.set_defaults(run=_merge)
 
     relabel = actions.add_parser(
         "relabel",
         help="judge rows anew, or simulate what a surrogate has answered",
         description=_RELABEL,
+        epilog=_RELABEL_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     relabel.add_argument("directory", type=Path, metavar="DIR", help="a data set or a sample log")
@@ -87,6 +128,7 @@ def add_parser(commands: Any) -> None:
     relabel.add_argument("--limit", type=positive, metavar="N", help="simulate at most N rows, the oldest first")
     add_workers(relabel)
     relabel.add_argument("--quiet", action="store_true", help="no progress bar")
+    relabel.add_argument("--json", action="store_true", help="print the counts as JSON")
     relabel.set_defaults(run=_relabel)
 
 
@@ -272,7 +314,11 @@ def _merge(options: argparse.Namespace) -> int:
     from zsgym.samples.dataset import merge
 
     report = merge(options.directories, options.out)
-    print(f"{options.out}: {report.rows} rows; left out {report.duplicates} repetitions")
+    if options.json:
+        counts = {"rows": report.rows, "duplicates": report.duplicates, "conflicts": list(report.conflicts)}
+        print_json({"path": str(options.out), **counts})
+    else:
+        print(f"{options.out}: {report.rows} rows; left out {report.duplicates} repetitions")
     if not report.conflicts:
         return 0
     print(
@@ -293,7 +339,10 @@ def _relabel(options: argparse.Namespace) -> int:
         if options.limit is not None:
             raise ConfigError("--limit is for simulating; judging by another policy simulates nothing")
         changes = judge_anew(options.directory, options.policy, options.out)
-        print(f"{options.out}: " + ", ".join(f"{number} {change}" for change, number in changes.items()))
+        if options.json:
+            print_json({"path": str(options.out), "changes": dict(changes)})
+        else:
+            print(f"{options.out}: " + ", ".join(f"{number} {change}" for change, number in changes.items()))
         return 0
 
     def simulator_for(circuit: Circuit, policy: str) -> Simulator:
@@ -306,5 +355,8 @@ def _relabel(options: argparse.Namespace) -> int:
         batch_size=_BATCH_PER_WORKER * options.workers,
         progress=not options.quiet,
     )
-    print(f"{options.directory}: simulated {_describe(counts)}")
+    if options.json:
+        print_json({"path": str(options.directory), **counts.as_dict()})
+    else:
+        print(f"{options.directory}: simulated {_describe(counts)}")
     return _open_rows(counts)

@@ -38,8 +38,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check the installation",
-        description="Check Python, packages, ngspice, SKY130 models, circuits and folders, and simulate one sizing. "
+        description="Check Python, packages, ngspice, SKY130 models, circuits and folders, and simulate one sizing.\n"
         "The exit code is 1 when something required is missing.",
+        epilog="examples:\n  zsgym doctor\n  zsgym doctor --json | jq '.checks[] | select(.state != \"ok\")'",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=_run)

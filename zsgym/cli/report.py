@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit_directory
 from zsgym.cli.simulate import add_checkpoint, add_conditions, add_sizing, conditions_from, read_json, sizings_from
-from zsgym.cli.tables import print_json
+from zsgym.cli.tables import print_json, write_text
 from zsgym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def _run(options: argparse.Namespace) -> int:
     if evidence.truth is not None or options.netlist:
         deck = testbench_deck(evidence)
     if options.netlist and deck is not None:
-        _write(options.netlist, deck)
-    _write(options.out, render_page(evidence, deck, curves))
+        write_text(options.netlist, deck)
+    write_text(options.out, render_page(evidence, deck, curves))
     if options.json:
         files = {"report": str(options.out), "netlist": str(options.netlist) if options.netlist else None}
         print_json(files | evidence.as_dict())
@@ -149,14 +149,3 @@ def _targets(given: Sequence[str]) -> dict[str, float | None]:
                 f"--target {text!r}: write METRIC=VALUE with a number in SI units, or METRIC=none"
             ) from None
     return targets
-
-
-def _write(path: Path, text: str) -> None:
-    """A file in one step, so that no reader ever sees half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,11 +1,14 @@
-"""Plain text tables and numbers in engineering notation, for people; scripts use --json."""
+"""What commands print and write: tables and numbers in engineering notation for people, JSON for scripts, files."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from zsgym.errors import ConfigError
 
 _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _SCALABLE = ("A", "F", "H", "Hz", "V", "V/s", "W", "ohm", "s")
@@ -44,3 +47,17 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 def print_json(value: Any) -> None:
     """One JSON document on stdout; NaN and infinity are refused, because JSON has neither."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step, so that no reader ever sees half of it.
+
+    :raises ConfigError: it cannot be written there.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,8 +1,9 @@
-"""HTML tables."""
+"""HTML tables, and the style that the package comes with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import resources
 
 
 def html_table(headers: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], style: str = "") -> str:
@@ -19,3 +20,9 @@ def html_table(headers: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]
 
 def _cells(headers: Sequence[tuple[str, str]], row: Sequence[str]) -> str:
     return "".join(f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(headers, row, strict=True))
+
+
+def stylesheets(*names: str) -> str:
+    """The text of style sheets of this package, one after the other."""
+    folder = resources.files("zsgym.report")
+    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 
 from zsgym.metrics import METRICS, Better, Metric
 from zsgym.report.checks import checks_table
 from zsgym.report.devices import operating_point_table, sizing_table
 from zsgym.report.evidence import Evidence, verdict
 from zsgym.report.figures import Curve, bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
-from zsgym.report.markup import html_table
+from zsgym.report.markup import html_table, stylesheets
 from zsgym.report.schematic import load_schematic
 from zsgym.report.schematic_drawing import draw_schematic
 from zsgym.report.typography import MISSING, printed
@@ -40,7 +39,7 @@ def render_page(evidence: Evidence, netlist: str | None = None, curves: Mapping[
     :param netlist: text of the sized netlist, shown folded. :param curves: title -> training curve.
     """
     name = escape(evidence.request.circuit.name.upper())
-    style = resources.files("zsgym.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = stylesheets("palette.css", "style.css", "schematic.css")
     outcome = evidence.outcome
     sections = [
         _specs(evidence),

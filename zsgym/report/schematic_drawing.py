@@ -9,6 +9,7 @@ from html import escape
 from zsgym.circuits import Circuit
 from zsgym.outcome import Sizing
 from zsgym.report.devices import device_name
+from zsgym.report.markup import stylesheets
 from zsgym.report.plot import Anchor
 from zsgym.report.schematic import Placed, Point, Schematic, Segment
 from zsgym.report.typography import printed
@@ -21,8 +22,8 @@ _ARROW = 0.45
 _TRANSISTORS = ("nmos", "pmos")
 
 
-def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing) -> str:
-    """The drawing with every device's name and size.
+def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing | None = None) -> str:
+    """The drawing with every device's name, and its size where a sizing is given.
 
     :param sizing: complete, in declared units.
     """
@@ -39,9 +40,18 @@ def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing) -> st
     ]
     box = f"0 {(low - _TOP) * _UNIT:g} {width * _UNIT:g} {height * _UNIT:g}"
     return (
-        f'<svg class="schematic" viewBox="{box}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="schematic" viewBox="{box}" role="img" '
         f'aria-label="Schematic of {escape(circuit.name.upper())}">{"".join(parts)}</svg>'
     )
+
+
+def schematic_file(schematic: Schematic, circuit: Circuit, sizing: Sizing | None = None) -> str:
+    """The same as the text of an SVG file, with its own style, for light and dark surroundings."""
+    drawing = draw_schematic(schematic, circuit, sizing)
+    font = "svg { font-family: system-ui, sans-serif; background: var(--paper); }\ntext { fill: var(--ink); }\n"
+    style = f"<style>\n{stylesheets('palette.css')}{font}{stylesheets('schematic.css')}</style>"
+    head, tail = drawing.split(">", 1)
+    return f"{head}>{style}{tail}\n"
 
 
 def _junctions(schematic: Schematic) -> Iterable[Point]:
@@ -83,13 +93,13 @@ def _net_name(net: str, point: Point, circuit: Circuit) -> str:
     return ring + _text(x, y - 0.8, net, "portname")
 
 
-def _device(item: Placed, sizing: Sizing) -> Iterable[str]:
+def _device(item: Placed, sizing: Sizing | None) -> Iterable[str]:
     kind, x, y = item.device.kind, item.x, item.y
     yield _path(_SYMBOLS[kind](item), "device")
-    lines = [device_name(item.device), *_size(item, sizing)]
+    lines = [device_name(item.device), *(_size(item, sizing) if sizing else ())]
     if item.flat:
         yield _text(x, y - 1.5, lines[0], "name")
-        yield _text(x, y + 2.1, lines[1], "size")
+        yield from (_text(x, y + 2.1, line, "size") for line in lines[1:])
         return
     on_the_left = item.mirrored and kind in _TRANSISTORS
     anchor: Anchor = "end" if on_the_left else "start"
@@ -102,7 +112,10 @@ def _size(item: Placed, sizing: Sizing) -> list[str]:
     """W/L in micrometres and the multiplier of a transistor; the value of anything else."""
     values = {name: expression.evaluate(dict(sizing)) for name, expression in item.device.values.items()}
     if item.device.kind in _TRANSISTORS:
-        return [f"{round(values['w'], 2):g}/{round(values['l'], 2):g}", f"\N{MULTIPLICATION SIGN}{values.get('m', 1.0):g}"]
+        return [
+            f"{round(values['w'], 2):g}/{round(values['l'], 2):g}",
+            f"\N{MULTIPLICATION SIGN}{values.get('m', 1.0):g}",
+        ]
     units = {"capacitor": "F", "resistor": "ohm", "isource": "A", "inductor": "H", "vsource": "V"}
     return [printed(values["value"], units[item.device.kind])]
 

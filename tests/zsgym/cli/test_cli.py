@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -15,18 +16,22 @@ from zsgym.cli import doctor
 from zsgym.cli.tables import engineering
 from zsgym.errors import PdkError, SimulatorMissingError
 
+EXAMPLE = Path(__file__).parents[3] / "docs/examples/rc_loaded"
+
 # --- the command itself ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "command",
-    ["", "doctor", "pdk", "pdk install", "pdk path", "pdk remove", "circuits", "simulate", "dataset"]
+    ["", "doctor", "pdk", "pdk install", "pdk path", "pdk remove", "circuits", "simulate", "report", "dataset"]
     + [f"dataset {action}" for action in ("generate", "info", "export", "compact", "merge", "relabel")],
 )
 def test_every_command_explains_itself(run: Run, command: str) -> None:
     code, out, err = run(*command.split(), "--help")
     assert (code, err) == (0, "")
     assert f"usage: zsgym {command}".rstrip() in out
+    assert "example" in out
+    assert max(map(len, out.splitlines())) <= 120
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,8 @@ def test_every_command_explains_itself(run: Run, command: str) -> None:
         "circuits --jso",
         "simulate nmcf",
         "simulate nmcf --sizing a --known-good b",
+        "report nmcf --known-good robust",
+        "report nmcf --out report.html",
         "dataset",
         "dataset info",
         "dataset generate nmcf",
@@ -209,6 +216,17 @@ def test_circuits_as_json(run: Run, circuit: Circuit) -> None:
     assert shown["conditions"] == circuit.conditions.as_dict()
     assert shown["netlist_hash"] == circuit.netlist_hash
     assert shown["known_good"] == circuit.known_good
+
+
+def test_circuits_draws_a_schematic(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "nmcf.svg"
+    assert run("circuits", "nmcf", "--schematic", out)[:2] == (0, f"{out}\n")
+    names = [element.text for element in ElementTree.parse(out).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"M12", "C2", "I1", "inn"} <= set(names)
+    assert run("circuits", "--schematic", out)[0] == 2
+    code, _, err = run("circuits", EXAMPLE, "--schematic", out)
+    assert code == 2
+    assert "has no schematic" in err
 
 
 def test_a_users_own_circuit_directory(run: Run, tmp_path: Path, circuit: Circuit) -> None:

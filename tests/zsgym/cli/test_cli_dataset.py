@@ -102,6 +102,10 @@ def test_dataset_merge(run: Run, tmp_path: Path) -> None:
     assert code == 1
     assert make_row().sample_id in err
     assert run("dataset", "merge", a, "--out", tmp_path / "c")[0] == 2
+    code, out, _ = run("dataset", "merge", a, conflicting, "--out", tmp_path / "f", "--json")
+    merged = json.loads(out)
+    assert (code, merged["rows"], merged["path"]) == (1, 1, str(tmp_path / "f"))
+    assert merged["conflicts"] == [make_row().sample_id]
 
 
 def test_dataset_relabel(run: Run, fakes: list[FakeSimulator], circuit: Circuit, tmp_path: Path) -> None:
@@ -117,6 +121,9 @@ def test_dataset_relabel(run: Run, fakes: list[FakeSimulator], circuit: Circuit,
     code, out, _ = run("dataset", "relabel", log, "--policy", "measured", "--out", tmp_path / "b")
     assert code == 0
     assert "2 now fails" in out or "1 now fails" in out
+    code, out, _ = run("dataset", "relabel", log, "--policy", "measured", "--out", tmp_path / "c", "--json")
+    assert (code, sum(json.loads(out)["changes"].values())) == (0, 2)
+    assert json.loads(run("dataset", "relabel", log, "--quiet", "--json")[1])["rows"] == 0
 
 
 def test_dataset_warnings_and_errors_are_single_lines(run: Run, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ class TestWithNgspice:
     def test_report_and_netlist(self, run: Run, tmp_path: Path) -> None:
         out, netlist = tmp_path / "report.html", tmp_path / "sized.spice"
         code, printed, _ = run(
-            *("report", "nmcnr", "--known-good", "robust", "--out", out, "--netlist", netlist, "--json")
+            *("report", "nmcf", "--known-good", "robust", "--out", out, "--netlist", netlist, "--json")
         )
         report = json.loads(printed)
         assert code == 0
@@ -150,7 +150,7 @@ class TestWithNgspice:
             "Step response",
             "Temperature",
             "saturation",
-            ".subckt nmcnr",
+            ".subckt nmcf",
         ):
             assert expected in page
         assert_same_numbers(netlist, report["metrics"])

@@ -76,7 +76,7 @@ def test_ports_are_marked(name: str) -> None:
 def test_names_and_sizes_are_drawn() -> None:
     circuit = load_circuit("nmcf")
     svg = draw_schematic(load_schematic(circuit), circuit, circuit.known_good["robust"])
-    found = [element.text for element in ElementTree.fromstring(svg).iter("text")]
+    found = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     assert {"M12", "7.97/0.89", "×7", "C2", "90 pF", "I1", "1.74 µA", "inn", "out", "stage 2"} <= set(found)  # noqa: RUF001
     assert sum(text.startswith("M") for text in found) == 24
 
