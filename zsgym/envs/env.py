@@ -100,7 +100,7 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     | argument          | default      | meaning                                                                       |
     | ----------------- | ------------ | ----------------------------------------------------------------------------- |
     | `circuit`         | by the id    | name of a circuit, path of a circuit file, or a `Circuit`                     |
-    | `backend`         | `"surrogate"` | `"ngspice"`, `"surrogate"`, `"hybrid"`, or a `Simulator` (which stays open)   |
+    | `backend`         | `"surrogate"`| `"ngspice"`, `"surrogate"`, `"hybrid"`, or a `Simulator` (which stays open)   |
     | `backend_options` | `None`       | further keyword arguments of `zsgym.simulators.make_simulator`                |
     | `workers`         | `1`          | processes of the backend; more than one pays in the vector environments       |
     | `action_mode`     | `"absolute"` | `"absolute"` or `"delta"`                                                     |
