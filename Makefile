@@ -15,6 +15,8 @@ help:
 	@echo "make format  reformat the code"
 	@echo "make clean   remove the virtual environment and build products"
 
+DATA ?= data/nmcf-uniform data/nmcf-targeted data/nmcnr-targeted
+
 # Sizes NMCF on the surrogate, verifies in ngspice, and writes the report of the best design. Without ngspice nothing can
 # be verified: the report of a known sizing then holds the surrogate's predictions, and says so.
 DEMO := runs/demo
@@ -41,6 +43,10 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/spice_speed.py
+	$(BIN)/python benchmarks/surrogate_vs_spice.py --data $(DATA)
+	$(BIN)/python benchmarks/zero_shot.py --data $(DATA)
+	$(BIN)/python benchmarks/env_speed.py
+	$(BIN)/python benchmarks/sizing.py
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
