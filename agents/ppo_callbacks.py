@@ -29,6 +29,8 @@ FloatArray = NDArray[np.float64]
 MODEL, NORMALISATION, DESIGNS = "model.zip", "normalisation.pkl", "designs.pkl"
 _KEPT = 2
 _EPISODES = 256
+_WORTH = 0.05
+"""With `stop`, simulations are scarce: during training a design needs this probability of being feasible."""
 
 
 class StopTraining(Exception):  # noqa: N818 (a signal, like StopIteration)
@@ -118,7 +120,8 @@ class Verification(BaseCallback):
             return
         # Before the surrogate calls anything feasible, one simulation is enough to see how far it is off.
         k = self._k if self.archive.feasible else 1
-        new = self.verifier.verify(self.archive, k, self.num_timesteps, every=not self._stop)
+        least = _WORTH if self._stop else 0.0
+        new = self.verifier.verify(self.archive, k, self.num_timesteps, every=not self._stop, least=least)
         for name, value in verification_scalars(self.verifier, new).items():
             self.logger.record(name, value)
 

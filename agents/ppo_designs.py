@@ -129,10 +129,11 @@ class Verifier:
         """True when a design meets every spec in ngspice."""
         return any(row.measured.feasible for row in self.verified)
 
-    def verify(self, archive: Archive, k: int, step: int, *, every: bool = False) -> list[Verified]:
+    def verify(self, archive: Archive, k: int, step: int, *, every: bool = False, least: float = 0.0) -> list[Verified]:
         """Simulate up to k designs, best believed first and each after the belief has learnt from the one before.
 
-        :param every: go on after a feasible one. :param step: noted in the records.
+        :param step: noted in the records. :param every: go on after a feasible one. :param least: after the first
+            design, the probability of being feasible below which simulating is not worth its price.
         :return: the new records; fewer when the budget is spent.
         :raises SimulatorError: ngspice failed; what it answered before is kept.
         """
@@ -144,6 +145,8 @@ class Verifier:
             if not len(units) or self.remaining == 0:
                 break
             unit, believed = units[0], float(beliefs[0])
+            if new and believed < least:
+                break
             (predicted,) = self._predictor.evaluate(unit)
             (measured,) = self.truth.evaluate(unit)
             new.append(Verified(step, believed, predicted, measured))

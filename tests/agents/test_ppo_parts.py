@@ -118,7 +118,9 @@ def test_the_verifier_follows_the_belief_and_learns() -> None:
         resumed = Verifier(surrogate, truth, again, verifier.verified)
         (mine,), (theirs,) = (v._ranked(archive.units)[0][:1] for v in (verifier, resumed))
         np.testing.assert_array_equal(mine, theirs)
-        assert len(verifier.verify(archive, 3, step=8, every=True)) == 1  # the budget ends it
+        assert len(verifier.verify(archive, 3, step=8, every=True, least=2.0)) == 1  # nothing is that certain
+        with Problem(circuit, backend=FakeSimulator(circuit), budget=2) as other:
+            assert len(Verifier(surrogate, other, None).verify(archive, 3, step=8, every=True)) == 2  # the budget
         assert verifier.best is truth.best or verifier.best is not None
         assert truth.remaining == 0
 

@@ -45,7 +45,7 @@ def test_zerosim_has_the_sizes_of_the_paper() -> None:
         assert [type(layer) for layer in block.ffn] == [nn.LayerNorm, nn.Linear, nn.GELU, nn.Linear]
     assert model.queries.shape == (11, 128)
     assert model.validity_token.shape == (1, 128)
-    assert (config.training.weight_decay, config.training.warmup_steps, config.training.clip) == (1e-4, 1000, 1.0)
+    assert (config.training.weight_decay, config.training.clip) == (1e-4, 1.0)
     assert not config.training.regress_failures
     assert config.training.lambda_auxiliary == 0.0
 
