@@ -81,8 +81,8 @@ def fine_tune(
     trainer = Trainer(config, corpus, folder, None if scratch else start)
     trainer.resume()
     trainer.run()
-    # The weights of the last epoch, at which the learning rate has decayed to zero. The best epoch by the validation loss
-    # is a matter of luck where few rows validate; what is worse on untouched rows is refused by the gate.
+    # The weights of the last epoch, when the learning rate has decayed to zero. Which epoch validates best is a matter
+    # of luck where few rows validate; what is worse on untouched rows is refused by the gate.
     provenance = {
         **provenance_of_this_process(),
         "training": training.model_dump(),

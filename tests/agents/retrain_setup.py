@@ -19,7 +19,7 @@ from zsgym.outcome import Conditions, Outcome, Sizing, Status
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "search": {
-        "searches": 8,
+        "searches": 16,
         "generations": 6,
         "population": 6,
         "step": 0.2,
@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "choose": {"best": 0.4, "uncertain": 0.3, "distance": 0.02},
     "learn": {"replay": 300, "share": 0.3, "repeat": 4, "steps": 12, "learning_rate": 6e-3},
     "start": {"steps": 24, "learning_rate": 5e-3},
-    "gate": {"tolerance": 0.3, "rows": 2},
+    "gate": {"tolerance": 0.3, "rows": 1},
 }
 
 
@@ -99,7 +99,7 @@ def arguments(
     config.write_text(yaml.safe_dump(settings))
     fields = {
         "rounds": 2,
-        "per_round": 20,
+        "per_round": 40,
         "run": run,
         "data": [folder / "data"],
         "init": folder / "init.safetensors",
