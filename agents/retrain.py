@@ -174,6 +174,7 @@ class Loop:
         candidate = Checkpoint.load(candidate_path)
         old, new = self._scores(before, rows), self._scores(candidate, rows)
         refused = judge_promotion(old, new, ROUNDS, self.settings.gate)
+        self.state.pop("audit", None)  # of an earlier, shorter run
         self.state["rounds"].append(
             {
                 "round": number,

@@ -29,7 +29,9 @@ def read_run(folder: Path) -> dict[str, Any]:
         state = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {place}: {error}. It is written by agents/retrain.py --run {folder}") from None
-    searched = [*state.get("rounds", []), *([state["audit"]] if "audit" in state else [])]
+    rounds = state.get("rounds", [])
+    audit = state.get("audit", {})
+    searched = [*rounds, *([audit] if audit.get("after") == len(rounds) else [])]  # an older one has been overtaken
     if not searched:
         raise ConfigError(f"{folder} has no finished round yet")
     simulations = 0
@@ -45,9 +47,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         "processes": state["processes"],
         "simulations": simulations,
         "points": points,
-        "rounds": [
-            {key: r[key] for key in ("round", "promoted", "refused", "untouched")} for r in state.get("rounds", [])
-        ],
+        "rounds": [{key: r[key] for key in ("round", "promoted", "refused", "untouched")} for r in rounds],
     }
 
 

@@ -31,7 +31,7 @@ def _state(folder: Path, rounds: list[dict[str, Any]], **more: Any) -> Path:
 
 def test_a_run_becomes_a_table_a_file_and_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gate = {"round": 1, "promoted": True, "refused": [], "untouched": {}}
-    run = _state(tmp_path / "nmcf", [_found(10, 4, 0.5, **gate)], audit=_found(10, 9, 0.2))
+    run = _state(tmp_path / "nmcf", [_found(10, 4, 0.5, **gate)], audit=_found(10, 9, 0.2, after=1))
     bare = _state(tmp_path / "bare", [_found(0, 0, 0.3, **gate)])
     out = tmp_path / "result" / "rounds.json"
     retrain_rounds.main([str(run), str(bare), "--out", str(out)])
