@@ -18,12 +18,10 @@ Ctrl-C, a killed process, a full disk or a simulator that fails lose no labelled
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +45,8 @@ from agents.retrain_search import SearchSettings, search
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.data import Rows, read_rows
 from zsgym.circuits import Circuit, load_circuit, read_model
-from zsgym.errors import ConfigError, SampleLogError, ZsgymError
+from zsgym.errors import ConfigError, ZsgymError
+from zsgym.samples.generate import only_run_in
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
@@ -304,25 +303,6 @@ def _summary(found: dict[str, Any]) -> str:
         f"{found['labelled']} sizings labelled; of {claims['designs']} designs called feasible ngspice confirms "
         f"{claims['confirmed']} ({claims['share']:.0%})"
     )
-
-
-@contextmanager
-def only_run_in(folder: Path) -> Iterator[None]:
-    """Two processes in one run would train and label the same twice.
-
-    :raises SampleLogError: another process is at work, or the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("wb")
-    except OSError as error:
-        raise SampleLogError(f"cannot write to {folder}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SampleLogError(f"another process is at work in {folder}: wait for it, or choose another") from error
-        yield
 
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:

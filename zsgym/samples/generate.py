@@ -133,7 +133,8 @@ def generate(
     """
     from zsgym.samples.parquet import compact
 
-    with _only_run_in(Path(directory)), _recorded_run(plan, Path(directory), simulator) as counts:
+    lock = only_run_in(Path(directory), "another run is generating into")
+    with lock, _recorded_run(plan, Path(directory), simulator) as counts:
         done = _read_done(plan, directory, counts)
         with SampleLog(directory) as log, _bar(plan, counts, progress) as bar:
             run = _Run(plan, simulator, dict(simulator.provenance), log, counts, bar)
@@ -224,8 +225,12 @@ def _rows_so_far(directory: str | os.PathLike[str]) -> Iterable[Sample]:
 
 
 @contextmanager
-def _only_run_in(directory: Path) -> Iterator[None]:
-    """Two runs in one directory would simulate the same sizings twice."""
+def only_run_in(directory: Path, busy: str = "another process is at work in") -> Iterator[None]:
+    """Two runs in one directory would simulate the same sizings twice.
+
+    :param busy: what the error says of the other run, before the directory's name.
+    :raises SampleLogError: another process is at work, or the directory cannot be written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / ".lock").open("wb")
@@ -235,9 +240,7 @@ def _only_run_in(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise SampleLogError(
-                f"another run is generating into {directory}: wait for it, or choose another"
-            ) from error
+            raise SampleLogError(f"{busy} {directory}: wait for it, or choose another") from error
         yield
 
 
