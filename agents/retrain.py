@@ -40,7 +40,7 @@ from agents.retrain_card import model_card
 from agents.retrain_choose import ChooseSettings, Chosen, choose
 from agents.retrain_label import findings, label, write_json
 from agents.retrain_learn import GateSettings, StartSettings, fine_tune, judge_promotion, untouched_scores
-from agents.retrain_rows import Base, LearnSettings, mixed_corpus, without
+from agents.retrain_rows import Base, LearnSettings, mixed_corpus
 from agents.retrain_search import SearchSettings, search
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.data import Rows, read_rows
@@ -238,7 +238,7 @@ class Loop:
     def _new_rows(self) -> Rows | None:
         """All that the run has labelled inside the models, without what the base data sets hold already."""
         rows = read_rows([self.folder / "labels"]).get(self.circuit.name)
-        return None if rows is None else without(rows, self.base.rows[self.circuit.name])
+        return None if rows is None else rows.without(self.base.rows[self.circuit.name])
 
     def _scores(self, checkpoint: Checkpoint, rows: Rows | None) -> dict[str, Any]:
         sets = self.base.rows | ({} if rows is None else {ROUNDS: rows})

@@ -7,16 +7,15 @@ the base data sets: a tenth of either is never trained, validated or calibrated 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from surrogate.corpus import Corpus
-from surrogate.data import SIDES, Normaliser, Rows, Side, read_labels, to_batch
+from surrogate.data import SIDES, Normaliser, Rows, Side, digest_of, read_labels, to_batch
 from surrogate.graph import topology_tensors
 from zsgym.errors import ConfigError
 
@@ -52,12 +51,7 @@ class Base:
         rows, policy = read_labels(paths)
         if limit is not None:
             rows = {name: _limited(r, limit) for name, r in rows.items()}
-        digest = hashlib.sha256()
-        for name, r in rows.items():
-            digest.update(name.encode())
-            for array in (r.vectors, r.valid, r.measured, r.raw):
-                digest.update(np.ascontiguousarray(array).tobytes())
-        return Base(rows, digest.hexdigest()[:16], policy)
+        return Base(rows, digest_of(rows.values()), policy)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Rows by circuit and side."""
@@ -67,29 +61,10 @@ class Base:
 def _limited(rows: Rows, limit: int) -> Rows:
     part = limit / max(len(rows.side("train").vectors), 1)
     kept: dict[Side, Rows] = {side: rows.side(side) for side in SIDES}
-    return joined(
-        r if side == "test" else taken(r, np.arange(min(len(r.vectors), max(round(part * len(r.vectors)), 1))))
+    return Rows.joined(
+        r if side == "test" else r.take(np.arange(min(len(r.vectors), max(round(part * len(r.vectors)), 1))))
         for side, r in kept.items()
     )
-
-
-def taken(rows: Rows, index: NDArray[np.intp]) -> Rows:
-    """The rows with these positions, in this order, which may repeat."""
-    arrays = (getattr(rows, name)[index] for name in ("vectors", "valid", "measured", "raw", "position"))
-    return Rows(rows.circuit, *arrays)
-
-
-def joined(parts: Iterable[Rows]) -> Rows:
-    """The rows of several parts of one circuit."""
-    several = list(parts)
-    columns = (np.concatenate([getattr(p, name) for p in several]) for name in Rows.__slots__[1:])
-    return Rows(several[0].circuit, *columns)
-
-
-def without(rows: Rows, known: Rows) -> Rows:
-    """The rows whose sizing is not among the known ones."""
-    seen = {vector.tobytes() for vector in known.vectors}
-    return taken(rows, np.array([i for i, v in enumerate(rows.vectors) if v.tobytes() not in seen], dtype=np.intp))
 
 
 def mixed_corpus(
@@ -109,17 +84,17 @@ def mixed_corpus(
         own = new if new is not None and new.circuit.name == name else None
         part = rows.side("train")
         size = max(round(replayed * len(part.vectors)), 1)
-        learnt = taken(part, np.sort(rng.permutation(len(part.vectors))[:size]))
+        learnt = part.take(np.sort(rng.permutation(len(part.vectors))[:size]))
         if own is not None:
             fresh = own.side("train")
             repeat = _repetitions(len(learnt.vectors), len(fresh.vectors), settings)
-            learnt = joined([learnt, *[fresh] * repeat])
-            checked = joined([rows.side("validation"), *[own.side("validation")] * repeat])
+            learnt = Rows.joined([learnt, *[fresh] * repeat])
+            checked = Rows.joined([rows.side("validation"), *[own.side("validation")] * repeat])
         else:
             checked = rows.side("validation")
         train.append(learnt)
         validation.append(checked)
-        everything.append(rows if own is None else joined([rows, own]))
+        everything.append(rows if own is None else Rows.joined([rows, own]))
         for side, r in (("training", learnt), ("validation", checked), ("calibration", rows.side("calibration"))):
             if not r.valid.any():
                 raise ConfigError(f"{name}: no {side} row of the base data sets works; give larger ones with --data")

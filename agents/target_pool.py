@@ -8,14 +8,13 @@ surrogate, so that neither the agent nor the surrogate has seen their amplifiers
 """
 
 import argparse
-import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 
-from surrogate.data import Rows, read_labels
+from surrogate.data import Rows, digest_of, read_labels
 from zsgym.circuits import load_circuit
 from zsgym.envs.targets import SPLITS, PoolFile, TargetPool
 from zsgym.errors import ConfigError, ZsgymError
@@ -29,25 +28,13 @@ def useful(rows: Rows, min_phase_margin: float) -> Rows:
 
 
 def pool_of(rows: Rows, train: int, test: int) -> dict[str, list[list[float]]]:
-    """Split -> metrics of up to so many rows, chosen by the hash of their sizing, to six significant digits.
-
-    No two are alike: sizings that differ by nothing but rounding stand on any side of the split.
-    """
-    chosen: dict[str, list[list[float]]] = {}
-    seen: set[tuple[float, ...]] = set()
+    """Split -> metrics of up to so many rows, chosen by the hash of their sizing, to six significant digits."""
+    chosen = {}
     for split, limit in zip(SPLITS, (train, test), strict=True):
         side = rows.side(split)
-        rounded = [tuple(float(f"{value:.6g}") for value in row) for row in side.measured[np.argsort(side.position)]]
-        new = [row for row in dict.fromkeys(rounded) if row not in seen][:limit]
-        seen.update(rounded)
-        chosen[split] = [list(row) for row in new]
+        first = np.argsort(side.position)[:limit]
+        chosen[split] = [[float(f"{value:.6g}") for value in row] for row in side.measured[first]]
     return chosen
-
-
-def digest(rows: Rows) -> str:
-    """Hash of the sizings and metrics that the pool was chosen from."""
-    content = np.concatenate([rows.vectors, rows.measured], axis=1)
-    return hashlib.sha256(np.ascontiguousarray(content[np.argsort(rows.position)]).tobytes()).hexdigest()[:16]
 
 
 def main() -> None:
@@ -76,7 +63,7 @@ def main() -> None:
     facts = {
         **provenance_of_this_process(),
         "data": [os.path.relpath(path) for path in arguments.data],
-        "data_hash": digest(rows),
+        "data_hash": digest_of([rows]),
         "policy": policy,
         "candidates": len(rows.vectors),
     }

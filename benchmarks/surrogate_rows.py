@@ -4,7 +4,6 @@ The in-bin rows come from `surrogate.data`, split as for training. Sizings outsi
 learns, are read here: a tenth of them, by a hash, stands beside the tenth of the others that is the test side.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from surrogate.data import SIDES, Normaliser, Rows, Side, read_rows
+from surrogate.data import SIDES, Normaliser, Rows, Side, digest_of, read_rows
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.pdk.geometry import inside_models
 from zsgym.samples import read_table
 from zsgym.samples.parquet import write_part
-
-_ARRAYS = ("vectors", "valid", "measured", "raw", "position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +66,14 @@ def load_data(paths: Sequence[Path]) -> Data:
             label = path.name if len(by_circuit) == 1 else f"{path.name}, {name}"
             parts.setdefault(name, []).append(rows)
             tests.setdefault(name, []).append(TestSet(label, rows.side("test"), _outside(load_circuit(name), table)))
-    pooled = [merged(parts[name]) for name in sorted(parts)]
+    pooled = [Rows.joined(parts[name]).distinct() for name in sorted(parts)]
     for rows in pooled:
         own = tests[rows.circuit.name]
         if len(own) > 1:
             outside = np.concatenate([test.outside for test in own])
             own.append(TestSet(f"{rows.circuit.name}, pooled", rows.side("test"), outside))
-    digest = hashlib.sha256()
-    for rows in pooled:
-        for array in (rows.vectors, rows.valid, rows.measured, rows.raw):
-            digest.update(np.ascontiguousarray(array).tobytes())
     scales = Normaliser.fit([rows.side("train") for rows in pooled])
-    return Data(pooled, [test for name in sorted(tests) for test in tests[name]], scales, digest.hexdigest()[:16])
-
-
-def merged(parts: Sequence[Rows]) -> Rows:
-    """Rows of one circuit from several data sets, each sizing once, in their order."""
-    vectors, valid, measured, raw, position = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS
-    )
-    _, first = np.unique(vectors, axis=0, return_index=True)
-    return Rows(parts[0].circuit, vectors, valid, measured, raw, position).take(np.sort(first))
+    return Data(pooled, [test for name in sorted(tests) for test in tests[name]], scales, digest_of(pooled))
 
 
 def _outside(circuit: Circuit, table: pa.Table) -> NDArray[np.bool_]:

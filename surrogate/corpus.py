@@ -1,12 +1,9 @@
 """The rows of a training run: read once, split, normalised, as tensors."""
 
-import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-
 from surrogate.config import SurrogateConfig
-from surrogate.data import Batch, Normaliser, Rows, read_labels, to_batch
+from surrogate.data import Batch, Normaliser, Rows, digest_of, read_labels, to_batch
 from surrogate.graph import Topology, topology_tensors
 from zsgym.circuits import DEFAULT_VERDICT
 from zsgym.errors import ConfigError
@@ -46,16 +43,12 @@ def load_corpus(config: SurrogateConfig, normaliser: Normaliser | None = None) -
                 f"{part.circuit.name}: too few rows; training, validation or calibration has no working one"
             )
     normaliser = normaliser or Normaliser.fit(train)
-    digest = hashlib.sha256()
-    for r in rows:
-        for array in (r.vectors, r.valid, r.measured, r.raw):
-            digest.update(np.ascontiguousarray(array).tobytes())
     return Corpus(
         rows,
         topology_tensors([r.circuit for r in rows]),
         normaliser,
         to_batch(train, normaliser),
         to_batch(validation, normaliser),
-        digest.hexdigest()[:16],
+        digest_of(rows),
         policy,
     )

