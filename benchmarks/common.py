@@ -4,18 +4,23 @@ import json
 import math
 import os
 import platform
+import shlex
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
 
+from zsgym.errors import ZsgymError
 from zsgym.samples.manifest import package_version, provenance_of_this_process
 
 RESULTS = Path(__file__).with_name("results")
@@ -39,6 +44,18 @@ _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
 }
 plt.rcParams.update(_STYLE)
+
+
+def run_resumable(run: Callable[[], Any]) -> None:
+    """Run a benchmark that can be continued, with one thread; a user's mistake and Ctrl-C end in one line each."""
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            run()
+    except ZsgymError as error:
+        raise SystemExit(f"error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(f"\ninterrupted; to continue: {shlex.join([sys.executable, *sys.argv])}") from None
 
 
 def provenance(*packages: str, **facts: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import RESULTS, provenance, write_json
 from sizing_agents import AGENTS
-from sizing_cells import cells, improvements, run_cells
+from sizing_cells import cells, published, run_cells
 from sizing_tables import figure, scores, table
 
 from agents.problems import list_problems, load_problem
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     content = {
         "scores": rows,
         "problems": {p: {"title": load_problem(p)[2], "targets": load_problem(p)[1]} for p in arguments.problems},
-        "cells": [{**result, "history": improvements(result)} for result in results],
+        "cells": [published(result) for result in results],
         "provenance": provenance(
             "cma", "optuna", "torch", checkpoint=checkpoint.sha256[:16], training_rows=trained, seeds=arguments.seeds
         ),

@@ -110,11 +110,13 @@ def history_of(result: dict[str, Any]) -> list[Progress]:
     return [Progress(*step) for step in result["history"]]
 
 
-def improvements(result: dict[str, Any]) -> list[list[float]]:
-    """Calls, seconds and reward wherever the best reward rose, and at the end: all that a published result needs."""
+def published(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the checkpoint's place on this machine (its hash says which it is), and with a short history:
+    calls, seconds and reward wherever the best reward rose, and at the end."""
     history = history_of(result)
     rises = [history[0], *(now for before, now in pairwise(history) if now.reward > before.reward)]
-    return [[step.simulations, step.seconds, step.reward] for step in dict.fromkeys([*rises, history[-1]])]
+    steps = [[step.simulations, step.seconds, step.reward] for step in dict.fromkeys([*rises, history[-1]])]
+    return {name: value for name, value in result.items() if name != "checkpoint"} | {"history": steps}
 
 
 def _in_processes(missing: list[Cell], processes: int) -> Iterator[tuple[Cell, dict[str, Any]]]:

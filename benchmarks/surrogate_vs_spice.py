@@ -12,16 +12,13 @@ Writes surrogate_vs_spice.json, surrogate_parity.png, surrogate_reliability.png 
 
 import argparse
 import hashlib
-import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from common import RESULTS, provenance, write_json
+from common import RESULTS, provenance, run_resumable, write_json
 from surrogate_baselines import BASELINES, QUICK
 from surrogate_figures import comparison_figure, parity_figure, reliability_figure
 from surrogate_networks import Effort, Raw
@@ -41,13 +38,11 @@ from surrogate_scores import (
 )
 from surrogate_speed import measure_speed
 from surrogate_tables import goals_table, speed_table, tables
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.config import CalibrationConfig
 from surrogate.data import SIDES, Rows
-from zsgym.errors import ZsgymError
 from zsgym.simulators import make_simulator
 
 CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
@@ -283,16 +278,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run from the command line, with one thread."""
+    """Command line."""
     arguments = parse(argv)
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            run(arguments)
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(f"\ninterrupted; to continue: {shlex.join([sys.executable, *sys.argv])}") from None
+    run_resumable(lambda: run(arguments))
 
 
 if __name__ == "__main__":

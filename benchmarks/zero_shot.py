@@ -13,8 +13,6 @@ missing; another configuration, other data or another base model start anew. The
 import argparse
 import hashlib
 import json
-import shlex
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from common import COLOURS, RESULTS, format_table, new_figure, provenance, save_figure, write_json
+from common import COLOURS, RESULTS, format_table, new_figure, provenance, run_resumable, save_figure, write_json
 from surrogate_networks import Raw
 from surrogate_rows import Data, TestSet, load_data
 from surrogate_scores import (
@@ -50,7 +47,7 @@ from surrogate.graph import topology_tensors
 from surrogate.predict import ZeroShotWarning
 from surrogate.train import train
 from surrogate.trainer import Trainer, predict_all
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 
 _HELD_BACK = 0.2
 """Share of the few rows that stops the training and calibrates."""
@@ -327,15 +324,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run from the command line, with one thread."""
+    """Command line."""
     arguments = parse(argv)
-    torch.set_num_threads(1)
-    try:
-        run(arguments)
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(f"\ninterrupted; to continue: {shlex.join([sys.executable, *sys.argv])}") from None
+    run_resumable(lambda: run(arguments))
 
 
 if __name__ == "__main__":

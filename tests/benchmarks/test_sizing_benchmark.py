@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 import sizing
 import sizing_cells
 from sizing_agents import AGENTS, Agent
-from sizing_cells import Cell, cells, improvements, run_cells
+from sizing_cells import Cell, cells, published, run_cells
 from sizing_tables import scores, table
 
 from agents.search import BudgetSpent, Problem
@@ -63,8 +63,8 @@ def test_the_table_says_who_loses() -> None:
 
 
 def test_a_published_history_keeps_every_improvement() -> None:
-    assert improvements(RESULTS[0]) == [[1, 0.5, -100.0], [5, 2.5, -2.0], [10, 5.0, -2.0]]
-    assert improvements(RESULTS[4]) == [[1, 0.5, 0.0]]
+    assert published(RESULTS[0])["history"] == [[1, 0.5, -100.0], [5, 2.5, -2.0], [10, 5.0, -2.0]]
+    assert published(RESULTS[4])["history"] == [[1, 0.5, 0.0]]
 
 
 @pytest.fixture
