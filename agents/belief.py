@@ -77,6 +77,14 @@ class Belief:
         self._span = torch.from_numpy(np.log(self.scale.high / self.scale.low))
         self.is_count = torch.tensor([parameter.integer for parameter in circuit.parameters])
         self._residuals = Residuals(self._spread)
+        self.evaluations = 0
+        """Positions that it was asked about so far."""
+        self.climb: list[tuple[int, float]] = []
+        """(evaluations, logarithm of the probability) whenever a position was more promising than all others since the
+        last correction: what a search has found so far."""
+        self.choices: list[tuple[int, float]] = []
+        """(evaluations, probability of being feasible) of every design at the time when it was simulated."""
+        self._most_promising = -math.inf
 
     def log_feasibility(self, positions: Tensor) -> Tensor:
         """(B,) logarithm of the probability of being feasible.
@@ -90,7 +98,21 @@ class Belief:
         for column, sides in zip(self._columns, self._sides, strict=True):
             for sign, target in sides:
                 value = value + torch.special.log_ndtr(sign * (metrics[:, column] - target) / spread[:, column])
+        self._remember(value)
         return value
+
+    def _remember(self, values: Tensor) -> None:
+        self.evaluations += len(values)
+        best = float(values.detach().amax()) if len(values) else -math.inf
+        if best > self._most_promising:
+            self._most_promising = best
+            self.climb.append((self.evaluations, best))
+
+    def note_choice(self, design: Design) -> None:
+        """Keep what is believed of a design that was just simulated, before anything is learnt from it."""
+        positions = torch.from_numpy(self.scale.positions(design.unit[None]))
+        with torch.no_grad():
+            self.choices.append((self.evaluations, float(self.log_feasibility(positions).exp())))
 
     def rounded(self, positions: Tensor) -> Tensor:
         """The same positions with every count moved to the nearest whole number."""
@@ -112,6 +134,7 @@ class Belief:
         works = torch.tensor([design.outcome.success for design in designs])
         surprise = torch.where(works, (_DECIDED - logit).clamp(min=0.0), (-_DECIDED - logit).clamp(max=0.0))
         self._residuals = Residuals(self._spread, positions, truth - predicted, surprise)
+        self._most_promising = -math.inf
 
     def _predict(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Calibrated validity logits (B,) and normalised metrics (B, K) of the surrogate alone, float64."""

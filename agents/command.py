@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +19,13 @@ import zsgym  # noqa: F401  (registers the environments)
 from agents.belief import Belief
 from agents.loop import MakeOptimiser, Propose, propose_and_verify, proposer, search
 from agents.problems import load_problem
-from agents.search import Design, Problem
+from agents.search import Design, Problem, distinct
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import Circuit, did_you_mean, load_circuit
-from zsgym.cli.tables import table
-from zsgym.envs.rendering import quantity, target_text
 from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
-from zsgym.metrics import METRIC_BY_NAME
+from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.tables import spec_table
 
 A = TypeVar("A")
 
@@ -52,7 +52,7 @@ class Arguments:
     workers: int = option(1, "parallel ngspice processes")
     checkpoint: str = option("", "surrogate to use; default: the one that comes with the package")
     log: bool = option(True, "keep every simulated sizing in the sample log")
-    out: str = option("", "JSON file for the designs")
+    out: str = option("", "JSON file for the best distinct designs, best first; zsgym report reads it")
 
 
 class EnvAndSpecs(Protocol):
@@ -119,6 +119,7 @@ def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: Propo
     direct = arguments.backend == "ngspice"
     print(f"{title}: {agent}, seed {arguments.seed}")
     common: dict[str, Any] = {"targets": targets, "log": arguments.log, "agent": agent, "seed": arguments.seed}
+    belief: Belief | None = None
     with Problem(
         circuit, workers=arguments.workers, budget=budget if direct else arguments.spice_budget, **common
     ) as truth:
@@ -135,15 +136,15 @@ def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: Propo
         except KeyboardInterrupt:
             print("\ninterrupted; the best design so far:", file=sys.stderr)
         except (SimulatorMissingError, PdkError) as error:
-            if direct:
+            if belief is None:
                 raise
             print(f"\nnot verified, a prediction only: {error}", file=sys.stderr)
             options = {"checkpoint": arguments.checkpoint or None}
             with Problem(circuit, backend="surrogate", backend_options=options, **common) as predicted:
                 predicted.evaluate(belief.scale.units(proposals(belief, [], 1)))
-                _report(arguments, agent, predicted)
+                _report(arguments, agent, predicted, belief)
             return
-        _report(arguments, agent, truth)
+        _report(arguments, agent, truth, belief)
 
 
 def chosen_problem(arguments: EnvAndSpecs) -> tuple[Circuit, dict[str, float], str]:
@@ -168,45 +169,42 @@ def _checkpoint(arguments: Arguments) -> Checkpoint:
     return Checkpoint.load(Path(arguments.checkpoint) if arguments.checkpoint else shipped())
 
 
-def _report(arguments: Arguments, agent: str, truth: Problem) -> None:
+def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | None) -> None:
     best = truth.best
     if best is None:
         raise SystemExit("nothing was simulated")
     name, seconds = truth.simulator.name, truth.history[-1].seconds
     print(f"\n{truth.simulations} sizings answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}")
-    print(margin_table(best, truth.targets))
+    print(spec_report(best, truth.targets))
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in best.sizing.items()))
     if arguments.out:
-        write_designs(Path(arguments.out), agent, truth, dataclasses.asdict(arguments))
+        write_designs(Path(arguments.out), agent, truth, belief, dataclasses.asdict(arguments))
         print(f"written: {arguments.out}")
 
 
-def margin_table(design: Design, targets: dict[str, float]) -> str:
-    """Metric, value, target and margin of every spec; the reason where the design does not work."""
-    metrics = design.outcome.metrics
-    if metrics is None:
+def spec_report(design: Design, targets: dict[str, float]) -> str:
+    """The table of specs; the reason where the design does not work."""
+    if design.outcome.metrics is None:
         return f"it does not work: {(design.outcome.failure or 'unknown').replace('_', ' ')}"
-    rows = [
-        [
-            name,
-            quantity(metrics[name], METRIC_BY_NAME[name].unit),
-            target_text(name, target),
-            f"{design.margins[name]:+.3f}",
-            "yes" if design.margins[name] >= 0.0 else "no",
-        ]
-        for name, target in targets.items()
-    ]
-    return table(("metric", "value", "target", "margin", "met"), rows, right=(1, 3))
+    return spec_table(design.outcome.metrics, targets)
 
 
-def write_designs(path: Path, agent: str, truth: Problem, arguments: dict[str, Any]) -> None:
-    """The best design, the problem and where all this comes from, as JSON, in one step."""
+_MOST_DESIGNS = 100
+"""Designs that are written at most."""
+
+
+def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None, arguments: dict[str, Any]) -> None:
+    """The best distinct designs, best first, how they were found and where all this comes from, as JSON, in one step.
+
+    :param belief: that proposed the designs; None where ngspice itself was searched.
+    """
     content = {
         "agent": agent,
         "circuit": truth.circuit.name,
         "targets": truth.targets,
         "simulations": truth.simulations,
-        "designs": [] if truth.best is None else [truth.best.as_dict()],
+        "designs": [design.as_dict() for design in distinct(truth.designs, _MOST_DESIGNS)],
+        "history": search_history(truth, belief).model_dump(),
         "arguments": arguments,
         "provenance": provenance_of_this_process() | dict(truth.simulator.provenance),
     }
@@ -214,3 +212,26 @@ def write_designs(path: Path, agent: str, truth: Problem, arguments: dict[str, A
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def search_history(truth: Problem, belief: Belief | None) -> SearchHistory:
+    """How a search went: the best that the surrogate believed in, and what each simulation said.
+
+    :param belief: see `write_designs`.
+    """
+    asked = [(index + 1, None) for index in range(truth.simulations)] if belief is None else belief.choices
+    verified = [design for design in truth.designs if design.outcome.p_valid is None]
+    return SearchHistory(
+        searched="ngspice" if belief is None else "surrogate",
+        believed=[] if belief is None else [(count, math.exp(value)) for count, value in belief.climb],
+        simulations=[
+            Simulation(
+                evaluations=count,
+                belief=believed,
+                works=design.outcome.success,
+                reward=design.reward,
+                feasible=design.feasible,
+            )
+            for (count, believed), design in zip(asked, verified, strict=False)  # an interrupt may come between the two
+        ],
+    )

@@ -36,7 +36,6 @@ from agents.ppo_callbacks import MODEL
 from agents.ppo_designs import Archive, Verifier
 from agents.search import Problem
 from zsgym.circuits import Circuit
-from zsgym.cli.tables import table
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import TargetPool
 from zsgym.errors import ConfigError, ZsgymError
@@ -45,6 +44,7 @@ from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.specs import margin_table, metric_row
+from zsgym.tables import table
 
 
 @dataclass(frozen=True)

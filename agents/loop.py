@@ -99,6 +99,7 @@ def propose_and_verify(
                     simulated += truth.evaluate(unit)
                 except BudgetSpent:
                     return simulated
+                belief.note_choice(simulated[-1])
                 _show(bar, truth, 1)
                 if simulated[-1].feasible:
                     return simulated

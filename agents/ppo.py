@@ -31,7 +31,7 @@ from stable_baselines3.common.logger import configure
 from tqdm import tqdm
 
 from agents.belief import Belief
-from agents.command import chosen_problem, margin_table, option, parse
+from agents.command import chosen_problem, option, parse, spec_report
 from agents.loop import Solve
 from agents.ppo_callbacks import (
     MODEL,
@@ -49,7 +49,6 @@ from agents.ppo_designs import Archive, Verified, Verifier
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
 from agents.search import Problem
 from zsgym.circuits import Circuit, did_you_mean
-from zsgym.cli.tables import table
 from zsgym.envs.registration import env_id
 from zsgym.errors import ConfigError, ZsgymError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
@@ -57,6 +56,7 @@ from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.specs import FAILURE_REWARD
+from zsgym.tables import table
 
 GOALS = ("fixed", "random")
 
@@ -308,7 +308,7 @@ def report(verifier: Verifier, k: int) -> str:
         for row in designs
     ]
     headers = ("steps", "belief", "surrogate", "ngspice", "meets every spec")
-    return f"{table(headers, rows, right=(0, 1, 2, 3))}\n\n{margin_table(designs[0].measured, verifier.truth.targets)}"
+    return f"{table(headers, rows, right=(0, 1, 2, 3))}\n\n{spec_report(designs[0].measured, verifier.truth.targets)}"
 
 
 def main() -> None:

@@ -114,6 +114,8 @@ class Problem:
         self.budget = budget
         self.agent, self.seed = agent, seed
         self.history: list[Progress] = []
+        self.designs: list[Design] = []
+        """Every design, in the order of the simulations."""
         self.best: Design | None = None
         """The best design so far by `score`."""
         self._owns_simulator = isinstance(backend, str)
@@ -200,6 +202,7 @@ class Problem:
         last = self.history[-1] if self.history else Progress(0, 0.0, -math.inf, False)
         if self.best is None or score(design) > score(self.best):
             self.best = design
+        self.designs.append(design)
         seconds = time.perf_counter() - self._started
         self.history.append(
             Progress(self.simulations + 1, seconds, max(last.reward, design.reward), last.feasible or design.feasible)

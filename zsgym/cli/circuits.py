@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.cli.tables import engineering, print_json, table, write_text
+from zsgym.cli.output import print_json, write_text
 from zsgym.errors import ConfigError
+from zsgym.quantities import quantity
+from zsgym.tables import table
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -129,13 +131,13 @@ def _print_details(circuit: Circuit) -> None:
     print(f"netlist:     {circuit.netlist_path}")
     print(
         f"conditions:  corner {conditions.corner}, {conditions.supply:g} V, {conditions.temperature:g} C, "
-        f"{engineering(conditions.load, 'F')} load, input common mode {conditions.common_mode:g} V"
+        f"{quantity(conditions.load, 'F')} load, input common mode {conditions.common_mode:g} V"
     )
     print(f"known good:  {', '.join(circuit.known_good) or 'none'}\n")
     rows = []
     for p in circuit.parameters:
         scale = "count, " + p.scale if p.integer else p.scale
-        low, high = (_bound(value, p.unit) for value in (p.low, p.high))
+        low, high = (quantity(value, p.unit) for value in (p.low, p.high))
         rows.append([p.name, low, high, scale, p.alias.name if p.alias else "-"])
     print(table(["parameter", "low", "high", "scale", "published"], rows, right=(1, 2)))
     print()
@@ -143,9 +145,5 @@ def _print_details(circuit: Circuit) -> None:
     for name, target in circuit.targets.items():
         metric = METRIC_BY_NAME[name]
         relation = "at least" if metric.better == "high" else "at most"
-        targets.append([name, relation, engineering(target, metric.unit), metric.title])
+        targets.append([name, relation, quantity(target, metric.unit), metric.title])
     print(table(["metric", "", "target", "meaning"], targets, right=(2,)))
-
-
-def _bound(value: float, unit: str) -> str:
-    return f"{value:g}" if unit == "count" else engineering(value, unit)

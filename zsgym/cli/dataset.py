@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
-from zsgym.cli.tables import engineering, print_json, table
 from zsgym.errors import ConfigError, SampleLogError
+from zsgym.quantities import quantity
+from zsgym.tables import table
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -243,7 +245,7 @@ def _info(options: argparse.Namespace) -> int:
         if rows:
             print("\n" + table(["failure", "rows", "share"], rows, right=(1, 2)))
         rows = [
-            [metric, *(engineering(numbers[key], numbers["unit"]) for key in ("q05", "q50", "q95"))]
+            [metric, *(quantity(numbers[key], numbers["unit"]) for key in ("q05", "q50", "q95"))]
             for metric, numbers in circuit["metrics"].items()
         ]
         if rows:

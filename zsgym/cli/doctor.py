@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from zsgym.cli.tables import print_json, table
+from zsgym.cli.output import print_json
 from zsgym.errors import ZsgymError
+from zsgym.tables import table
 
 _GIGABYTE = 1e9
-_OLDEST_NGSPICE = 39
 _LEAST_FREE = 0.5 * _GIGABYTE
 
 
@@ -116,16 +116,9 @@ def _library() -> str:
 
 
 def _program() -> str:
-    from zsgym.errors import SimulatorMissingError
     from zsgym.simulators.ngspice.process import ProcessEngine, find_executable
 
-    version = ProcessEngine().version
-    major = version.split(".")[0]
-    if not major.isdigit() or int(major) < _OLDEST_NGSPICE:
-        raise SimulatorMissingError(
-            f"version {version} of {find_executable()} is older than {_OLDEST_NGSPICE}: upgrade it"
-        )
-    return f"{version} ({find_executable()})"
+    return f"{ProcessEngine().version} ({find_executable()})"
 
 
 def _pdk() -> str:

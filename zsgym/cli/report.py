@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.output import print_json, write_text
 from zsgym.cli.simulate import add_checkpoint, add_conditions, add_sizing, conditions_from, read_json, sizings_from
-from zsgym.cli.tables import print_json, write_text
 from zsgym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
     from zsgym.report import Request, gather, render_page, testbench_deck
+    from zsgym.report.search import SearchHistory
     from zsgym.report.training import training_curves
     from zsgym.specs import resolve_targets
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
-    sizing, targets = _sizing(options, circuit)
+    sizing, targets, searched = _sizing(options, circuit)
+    history = SearchHistory.read(searched, str(options.designs)) if searched is not None else None
     request = Request(
         circuit,
         sizing,
@@ -90,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
         deck = testbench_deck(evidence)
     if options.netlist and deck is not None:
         write_text(options.netlist, deck)
-    write_text(options.out, render_page(evidence, deck, curves))
+    write_text(options.out, render_page(evidence, deck, curves, history))
     if options.json:
         files = {"report": str(options.out), "netlist": str(options.netlist) if options.netlist else None}
         print_json(files | evidence.as_dict())
@@ -110,18 +112,18 @@ def _print(evidence: Evidence, options: argparse.Namespace) -> None:
         print(f"netlist:  {options.netlist}")
 
 
-def _sizing(options: argparse.Namespace, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None]]:
-    """The one sizing that the options name, and changes to the targets that come with it."""
+def _sizing(options: argparse.Namespace, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None], object]:
+    """The one sizing that the options name, changes to the targets that come with it, and how it was searched."""
     if options.designs is not None:
         return _best_design(options.designs, circuit)
     sizings = sizings_from(options, circuit)
     if len(sizings) > 1:
         raise ConfigError(f"{options.sizing} holds {len(sizings)} sizings, and a report is about one")
-    return sizings[0], {}
+    return sizings[0], {}, None
 
 
-def _best_design(path: Path, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Sizing and targets of the best design that an agent has written: a feasible one, then the largest reward."""
+def _best_design(path: Path, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None], object]:
+    """The best design that an agent has written, a feasible one, then the largest reward; its targets; its history."""
     content = read_json(str(path))
     designs = content.get("designs") if isinstance(content, dict) else None
     if not isinstance(designs, list) or not all(isinstance(d, dict) and "sizing" in d for d in designs):
@@ -134,7 +136,7 @@ def _best_design(path: Path, circuit: Circuit) -> tuple[dict[str, float], dict[s
     # The file's targets are complete: what it does not name has no spec.
     wanted = content.get("targets")
     targets = dict.fromkeys(circuit.targets) | dict(wanted) if isinstance(wanted, dict) else {}
-    return circuit.validate(best["sizing"]), targets
+    return circuit.validate(best["sizing"]), targets, content.get("history")
 
 
 def _targets(given: Sequence[str]) -> dict[str, float | None]:

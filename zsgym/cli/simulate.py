@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit_directory
-from zsgym.cli.tables import engineering, print_json, table
+from zsgym.cli.output import print_json
 from zsgym.errors import ConfigError
+from zsgym.tables import spec_table
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -225,7 +226,7 @@ def _print(outcomes: Sequence[Outcome], circuit: Circuit) -> None:
             print()
         print(f"sizing {position} of {len(outcomes)}: {_headline(outcome)}")
         if outcome.metrics:
-            print(_metrics_table(outcome.metrics, circuit))
+            print(spec_table(outcome.metrics, circuit.targets))
 
 
 def _headline(outcome: Outcome) -> str:
@@ -234,19 +235,3 @@ def _headline(outcome: Outcome) -> str:
     verdict = "works" if outcome.success else f"does not work: {outcome.failure}"
     probability = "" if outcome.p_valid is None else f", probability of working {outcome.p_valid:.3f}"
     return f"{verdict} ({outcome.backend}, {outcome.elapsed_s:.3f} s{probability})"
-
-
-def _metrics_table(metrics: Mapping[str, float], circuit: Circuit) -> str:
-    from zsgym.metrics import METRICS
-    from zsgym.specs import spec_margins
-
-    targets = {name: target for name, target in circuit.targets.items() if name in metrics}
-    margins = spec_margins(metrics, targets)
-    rows = []
-    for metric in METRICS:
-        if metric.name in metrics:
-            margin = margins.get(metric.name)
-            met = "" if margin is None else "met" if margin >= 0 else f"missed ({margin:+.3f})"
-            target = engineering(targets.get(metric.name), metric.unit)
-            rows.append([metric.name, engineering(metrics[metric.name], metric.unit), target, met])
-    return table(["metric", "value", "target", "spec"], rows, right=(1, 2))

@@ -7,6 +7,7 @@ display, no global state, safe in threads and worker processes.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,9 +17,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from zsgym.circuits import Circuit
-from zsgym.envs.rendering import headline, quantity, status_line, target_text
+from zsgym.envs.rendering import headline, status_line
 from zsgym.envs.state import State
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES
+from zsgym.outcome import Outcome
+from zsgym.quantities import quantity
+from zsgym.specs import Targets
+from zsgym.tables import target_text
 
 WIDTH, HEIGHT, DPI = 1040, 680, 100
 """Size of the picture in pixels; even numbers, as video encoders want."""
@@ -33,7 +38,7 @@ def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     figure.set_layout_engine("none")  # every axis has its place, whatever the user's style says
     _draw_header(figure, circuit, state)
     _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
-    _draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state)
+    draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state.outcome, state.targets, state.margins)
     _draw_rewards(figure.add_axes((0.505, 0.085, 0.47, 0.185)), state)
     pixels = io.BytesIO()
     figure.savefig(pixels, format="rgba", dpi=DPI)
@@ -60,8 +65,7 @@ def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
     fontsize = min(8.5, 190.0 / len(positions))
     for position, parameter in zip(positions, circuit.parameters, strict=True):
         value = state.sizing[parameter.name]
-        text = f"{value:.4g} um" if parameter.unit == "um" else quantity(value, parameter.unit.replace("count", ""))
-        axes.text(1.06, position, text, fontsize=fontsize, color=_INK, va="center")
+        axes.text(1.06, position, quantity(value, parameter.unit), fontsize=fontsize, color=_INK, va="center")
     axes.set_yticks(positions, [parameter.name for parameter in circuit.parameters], fontsize=fontsize, color=_INK)
     axes.set_ylim(len(positions) - 0.4, -0.6)
     axes.set_xlim(-1.0, 1.0)
@@ -69,26 +73,31 @@ def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
     _plain(axes, "sizing within its bounds")
 
 
-def _draw_margins(axes: Axes, state: State) -> None:
-    """One bar per spec, to the right when it is met; beside it the measured value and the target."""
+def draw_margins(axes: Axes, outcome: Outcome, targets: Targets, margins: Mapping[str, float]) -> None:
+    """One bar per spec, to the right when it is met; on the right the measured value, the target and the verdict.
+
+    Row i is that of the metric `METRIC_NAMES[i]`.
+
+    :param targets: metric -> SI value. :param margins: of every spec; not looked at when the amplifier does not work.
+    """
     positions = range(len(METRIC_NAMES))
-    works = state.metrics is not None
-    margins = [state.margins.get(name, 0.0) if works else 0.0 for name in METRIC_NAMES]
+    metrics = outcome.metrics
+    bars = [0.0 if metrics is None else margins.get(name, 0.0) for name in METRIC_NAMES]
     axes.barh(positions, 2.0, left=-1.0, height=0.56, color=_TRACK)
-    axes.barh(positions, margins, height=0.56, color=[_MET if margin >= 0.0 else _MISSED for margin in margins])
+    axes.barh(positions, bars, height=0.56, color=[_MET if bar >= 0.0 else _MISSED for bar in bars])
     axes.axvline(0.0, color=_INK, linewidth=1.0)
     columns = axes.get_yaxis_transform()
     for position, name in zip(positions, METRIC_NAMES, strict=True):
-        value = "" if state.metrics is None else quantity(state.metrics[name], METRIC_BY_NAME[name].unit)
-        target = target_text(name, state.targets[name]) if name in state.targets else "no spec"
+        value = "" if metrics is None else quantity(metrics[name], METRIC_BY_NAME[name].unit)
+        target = target_text(name, targets[name]) if name in targets else "no spec"
         axes.text(1.38, position, value, transform=columns, fontsize=8.5, color=_INK, va="center", ha="right")
         axes.text(1.43, position, target, transform=columns, fontsize=8.5, color=_MUTED, va="center")
-        if works and name in state.targets:
+        if metrics is not None and name in targets:
             # A spec that is just met or just missed has no visible bar.
-            marker, color = ("o", _MET) if state.margins[name] >= 0.0 else ("X", _MISSED)
+            marker, color = ("o", _MET) if margins[name] >= 0.0 else ("X", _MISSED)
             axes.plot(1.71, position, marker, transform=columns, color=color, markersize=6, clip_on=False)
-    if not works:
-        message = f"no metrics\n{state.failure.replace('_', ' ')}"
+    if metrics is None:
+        message = f"no metrics\n{(outcome.failure or 'unknown').replace('_', ' ')}"
         box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": _BROKEN}
         axes.text(
             0.0,

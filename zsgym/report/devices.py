@@ -44,7 +44,7 @@ _KINDS = {"nmos": "nMOS", "pmos": "pMOS", "isource": "current source", "vsource"
 
 def _value(parameter: SizingParameter, value: float) -> str:
     """A value with a mark where the search has run into its bound."""
-    text = printed(value, "" if parameter.unit == "count" else parameter.unit)
+    text = printed(value, parameter.unit)
     for bound, side in ((parameter.low, "lower"), (parameter.high, "upper")):
         if abs(value - bound) <= _AT_BOUND * abs(bound):
             return f'<span class="edge" title="at the {side} bound">{text}</span>'

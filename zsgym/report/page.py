@@ -14,6 +14,7 @@ from zsgym.report.figures import Curve, bode_plot, closed_loop_plot, curve_plot,
 from zsgym.report.markup import html_table, stylesheets
 from zsgym.report.schematic import load_schematic
 from zsgym.report.schematic_drawing import draw_schematic
+from zsgym.report.search import SearchHistory, search_plots
 from zsgym.report.typography import MISSING, printed
 
 _MARGIN_HINT = (
@@ -31,12 +32,22 @@ _WAVEFORM_HINT = (
     "In unity feedback at the conditions above. The phase is unwrapped from 0.1 Hz upwards and every unity-gain "
     "crossing counts; the settling band lies around the level at which the output ends."
 )
+_SEARCH_HINT = (
+    "Lines are the best that the search had found; predictions begin anew whenever ngspice has corrected the "
+    "surrogate. Dots are simulations: at a reward of zero every spec is met, red ones at the lower edge do not work."
+)
 
 
-def render_page(evidence: Evidence, netlist: str | None = None, curves: Mapping[str, Curve] | None = None) -> str:
+def render_page(
+    evidence: Evidence,
+    netlist: str | None = None,
+    curves: Mapping[str, Curve] | None = None,
+    history: SearchHistory | None = None,
+) -> str:
     """The complete page.
 
     :param netlist: text of the sized netlist, shown folded. :param curves: title -> training curve.
+    :param history: of the search that found the design.
     """
     name = escape(evidence.request.circuit.name.upper())
     style = stylesheets("palette.css", "style.css", "schematic.css")
@@ -48,6 +59,7 @@ def render_page(evidence: Evidence, netlist: str | None = None, curves: Mapping[
         _section("Sizing", sizing_table(evidence.request.circuit, evidence.request.sizing), _SIZING_HINT),
         _section("Waveforms", _waveforms(evidence), _WAVEFORM_HINT),
         _section("Operating points", operating_point_table(evidence.request.circuit, outcome) if outcome else ""),
+        _section("Search", _grid(search_plots(history)) if history else "", _SEARCH_HINT),
         _section("Training", _training(curves or {})),
         _section("Sized netlist", _netlist(netlist)),
     ]

@@ -188,6 +188,8 @@ def _text(style: str, x: float, y: float, text: str, anchor: Anchor = "middle") 
 def _tick(value: float, axis: Axis) -> str:
     if axis.scale == "linear" and abs(value) < 1e-9 * (axis.high - axis.low):
         value = 0.0
+    if not axis.unit and 1e4 <= abs(value) < 1e7:
+        return f"{value:,.0f}".replace("-", "\N{MINUS SIGN}")
     return printed(value, axis.unit)
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 
-from zsgym.envs.rendering import quantity
+from zsgym.quantities import quantity
 
 MISSING = "\N{EN DASH}"
-_TYPESET = {" um": " µm", " u": " µ", "/us": "/µs", "ohm": "Ω", " deg": "°", "-": "\N{MINUS SIGN}"}
+_TYPESET = {" u": " µ", "/us": "/µs", "ohm": "Ω", " deg": "°", "-": "\N{MINUS SIGN}"}
 
 
 def printed(value: float | None, unit: str = "") -> str:
-    """A value in SI units (or micrometres) with four digits and a data sheet's unit or prefix; a dash for no value.
+    """What `quantity` prints, typeset; a dash for no value.
 
     >>> printed(2.582862e6, "Hz"), printed(5.0e5, "V/s"), printed(60.0, "deg"), printed(0.62, "um"), printed(-3.0)
     ('2.583 MHz', '0.5 V/µs', '60°', '0.62 µm', '−3')
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    text = quantity(value, unit) if unit not in ("um", "") else f"{value:.4g} {unit}".rstrip()
+    text = quantity(value, unit)
     for plain, typeset in _TYPESET.items():
         text = text.replace(plain, typeset)
     return text

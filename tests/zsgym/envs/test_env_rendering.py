@@ -8,35 +8,8 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from zsgym.envs.env import SizingEnv
-from zsgym.envs.rendering import quantity, target_text
 
 MakeEnv = Callable[..., SizingEnv]
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (170.090892e-6, "W", "170.1 uW"),
-        (999.99e-6, "W", "1 mW"),
-        (-25e-6, "V", "-25 uV"),
-        (0.0, "V", "0 V"),
-        (1.29e6, "Hz", "1.29 MHz"),
-        (2.6e-6, "s", "2.6 us"),
-        (1e-17, "F", "0.01 fF"),
-        (5e11, "Hz", "500 GHz"),
-        (1.0908e-5, "1/K", "10.91 ppm/K"),
-        (0.4e6, "V/s", "0.4 V/us"),
-        (115.5752, "dB", "115.6 dB"),
-        (100.0, "", "100"),
-    ],
-)
-def test_quantities_are_written_as_a_data_sheet_does(value: float, unit: str, text: str) -> None:
-    assert quantity(value, unit) == text
-
-
-def test_targets_show_their_direction() -> None:
-    assert target_text("gbw", 1e6) == "> 1 MHz"
-    assert target_text("vos", -4e-5) == "< 40 uV"
 
 
 def test_table_shows_values_targets_and_verdict(make_env: MakeEnv) -> None:
