@@ -1,0 +1,280 @@
+"""What pages say of the results: Markdown, made from the JSON files of `benchmarks/results/`."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common import RESULTS
+from sizing_agents import AGENTS
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return content
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows))
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _interval(summary: dict[str, Any]) -> str:
+    return f"{100 * summary['met_low']:.0f} to {100 * summary['met_high']:.0f} %"
+
+
+# --- agents ---------------------------------------------------------------------------------------------------------
+
+
+def sizing() -> str:
+    """Calls to the first feasible design: a row per agent, the best first, and a column per problem."""
+    result = _read("sizing")
+    scores = {(s["agent"], s["problem"]): s for s in result["scores"]}
+    problems = list(result["problems"])
+
+    def order(agent: str) -> list[float]:
+        medians = [scores[agent, p]["calls"]["median"] for p in problems if (agent, p) in scores]
+        return [math.inf if median is None else median for median in medians]
+
+    agents = sorted(dict.fromkeys(agent for agent, _ in scores), key=order)
+    rows = [[AGENTS[agent].title, *(_calls(scores.get((agent, p))) for p in problems)] for agent in agents]
+    return _table(["agent", *(result["problems"][p]["title"] for p in problems)], rows)
+
+
+def _calls(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    calls = {which: _count(score["calls"][which]) for which in ("median", "low", "high")}
+    found = f"{round(score['success_rate'] * score['seeds'])}/{score['seeds']} seeds"
+    seconds = score["seconds"]["median"]
+    time = "" if seconds is None else f", {seconds:.0f} s"
+    return f"**{calls['median']}** ({calls['low']} to {calls['high']}), {found}{time}"
+
+
+def _count(calls: float | None) -> str:
+    return "never" if calls is None or math.isinf(calls) else f"{calls:,.0f}"
+
+
+def training_rows() -> str:
+    """What the surrogate owes."""
+    rows = _read("sizing")["provenance"]["training_rows"]
+    owed = " and ".join(f"{n:,} for {circuit.upper()}" for circuit, n in rows.items())
+    return f"The surrogate owes the simulations that it learnt from, once for all specs: {owed}."
+
+
+def goals() -> str:
+    """Unseen targets that goal-conditioned agents met."""
+    rows = []
+    for name in sorted(path.stem for path in RESULTS.glob("goals_*.json")):
+        result = _read(name)
+        s, control = result["summary"], result["arguments"]["control"]
+        rows.append(
+            [
+                result["circuit"].upper(),
+                "random actions" if control else "PPO",
+                f"{round(s['met'] * s['goals'])} of {s['goals']} ({_interval(s)})",
+                _percent(s["met_at_first_call"]),
+                f"{s['seconds_median']:.1f} s",
+            ]
+        )
+    return _table(["circuit", "policy", "unseen sets of targets met in ngspice", "by the first call", "median"], rows)
+
+
+def steps_per_second() -> str:
+    """Speed of training on the surrogate, log on, and its ratio to ngspice."""
+    result = _read("env_speed")
+    trained = [r for r in result["results"] if r["what"] == "PPO" and r["log"]]
+    fast = max((r for r in trained if r["backend"] == "surrogate"), key=lambda r: r["steps_per_s"])
+    slow = max((r for r in trained if r["backend"] == "ngspice"), key=lambda r: r["steps_per_s"])
+    ratio = fast["steps_per_s"] / slow["steps_per_s"]
+    return (
+        f"PPO trains at {fast['steps_per_s']:,.0f} environment steps per second on the surrogate with the sample log "
+        f"on ({fast['n_envs']} environments), {ratio:.0f} times as fast as on ngspice."
+    )
+
+
+def retraining() -> str:
+    """Designs that the surrogate calls feasible and ngspice confirms, after each round of each run."""
+    runs = _read("retrain_rounds")["runs"]
+    most = max(len(run["points"]) for run in runs)
+    rows = []
+    for i in range(most):
+        points = [run["points"][i] if i < len(run["points"]) else None for run in runs]
+        budget = next(p["simulations"] for p in points if p is not None)
+        rows.append([str(i), f"{budget:,}", *(_confirmed(p) for p in points)])
+    return _table(["after round", "simulations", *(_start(run) for run in runs)], rows)
+
+
+def _start(run: dict[str, Any]) -> str:
+    circuit = run["env"].removeprefix("zsgym/").removesuffix("-v0")
+    return f"{circuit}, from " + (f"{run['base_rows']:,} rows" if run["base_rows"] else "the shipped checkpoint")
+
+
+def _confirmed(point: dict[str, Any] | None) -> str:
+    if point is None:
+        return ""
+    claims = point["claims"]
+    return f"{claims['confirmed']} of {claims['designs']} ({_percent(claims['confirmed'] / max(claims['designs'], 1))})"
+
+
+# --- surrogate ------------------------------------------------------------------------------------------------------
+
+
+def surrogate() -> str:
+    """Every model on the widest held-out set of each circuit."""
+    result = _read("surrogate_vs_spice")
+    rows = []
+    for name in _widest(result):
+        for i, (model, scores) in enumerate(result["results"][name].items()):
+            inside, everything, means = scores["validity"]["in_bin"], scores["validity"]["all"], scores["summary"]
+            rows.append(
+                [
+                    f"{_circuit_of(name)} ({inside['rows']:,})" if i == 0 else "",
+                    f"**{model}**" if i == 0 else model,
+                    f"{inside['auroc']:.4f} ({everything['auroc']:.4f})",
+                    _percent(inside["caught_at_5_percent_false_alarms"], 1),
+                    f"{inside['ece']:.3f}",
+                    f"{means['median_r2']:.3f}",
+                    f"{means['lowest_r2']:.3f}",
+                    _percent(means["coverage"], 1),
+                    _percent(scores["decisions_at_medians"]["mean_flip"], 1),
+                ]
+            )
+    header = ["held-out rows", "model", "AUROC in-bin (all)", "failures caught at 5 % false alarms", "ECE"]
+    return _table([*header, "median R²", "lowest R²", "90 % intervals cover", "spec verdicts flipped"], rows)
+
+
+def _circuit_of(test_set: str) -> str:
+    return test_set.partition(",")[0].partition("-")[0].upper()
+
+
+def _widest(result: dict[str, Any]) -> list[str]:
+    """The pooled test set of each circuit, or its only one."""
+    sets = list(result["results"])
+    pooled = [name for name in sets if "pooled" in name]
+    covered = {_circuit_of(name) for name in pooled}
+    return pooled + [name for name in sets if _circuit_of(name) not in covered]
+
+
+def goals_missed() -> str:
+    """Which goals the shipped model misses on the widest sets."""
+    result = _read("surrogate_vs_spice")
+    missed = [
+        f"{g['figure']} on {_circuit_of(g['where'])}: {g['measured']:.3f} (goal {g['goal']})"
+        for g in result["goals"]
+        if g["where"] in _widest(result) and not g["reached"]
+    ]
+    return f"Missed goals: {'; '.join(missed)}." if missed else "Every goal that was set for these figures is met."
+
+
+def hybrid() -> str:
+    """What the hybrid backend would have simulated, at 95 % confidence."""
+    result = _read("surrogate_vs_spice")
+    rows = []
+    for name in _widest(result):
+        s = next(iter(result["results"][name].values()))["hybrid"]["0.95"]
+        rows.append(
+            [
+                _circuit_of(name),
+                _percent(s["share_all"]),
+                _percent(s["wrong_labels"], 2),
+                f"{s['false_accepts']}",
+                f"{s['false_rejects']}",
+            ]
+        )
+    header = ["circuit", "answered by the surrogate", "wrong labels among these"]
+    return _table([*header, "wrongly accepted against the specs", "wrongly rejected"], rows)
+
+
+def surrogate_speed() -> str:
+    """Batched throughput and latency against ngspice in the same run."""
+    rows = []
+    for name, s in _read("surrogate_vs_spice")["speed"].items():
+        circuit, _, model = name.partition(", ")
+        batch = [f"{s['surrogate_per_s']:,.0f}", f"{s['ngspice_per_s']:.1f}", f"**{s['ratio']:.0f}**"]
+        rows.append([circuit.upper(), model, *batch, f"{s['latency_ms']:.2f} ms", f"{s['ngspice_ms']:.0f} ms"])
+    header = ["circuit", "model", "sizings per second, batched", "ngspice, one worker", "ratio"]
+    return _table([*header, "one sizing", "ngspice"], rows)
+
+
+def zero_shot() -> str:
+    """A topology that the model never saw, and what a few rows of it change."""
+    result = _read("zero_shot")
+    points: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for key, point in result["points"].items():
+        kind, rows, _ = key.split(", ")
+        points.setdefault((kind, int(rows.partition(" ")[0])), []).append(point)
+    table = [
+        [kind if n else "zero-shot", f"{n:,}", *_few_shot(scores)]
+        for (kind, n), scores in sorted(points.items(), key=lambda item: (item[0][1], item[0][0]))
+    ]
+    if "reference" in result:
+        table.append(["trained on all rows", "", *_few_shot([result["reference"]])])
+    return _table(["model", f"rows of {result['new_topology'].upper()}", "AUROC, in-bin", "ECE", "median R²"], table)
+
+
+def _few_shot(scores: Sequence[dict[str, Any]]) -> list[str]:
+    values = zip(
+        *((s["validity"]["auroc"], s["validity"]["ece"], s["summary"]["median_r2"]) for s in scores), strict=True
+    )
+    return [_spread(list(column)) for column in values]
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = sum(values) / len(values)
+    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+# --- ngspice --------------------------------------------------------------------------------------------------------
+
+
+def spice_speed() -> str:
+    """One evaluation, in zsgym and in the published flow."""
+    s = _read("spice_speed")["speed"]
+    rows = []
+    for name in s["wall_s"]:
+        ratio = s["wall_ratio"].get(name, {"median": 1.0, "min": 1.0})
+        times = [f"{s['wall_s'][name]:.3g}", f"{s['cpu_s'][name]:.3g}"]
+        rows.append([name, *times, f"{ratio['median']:.0f}", f"{ratio['min']:.0f}"])
+    return _table(["flow", "wall s", "CPU s", "times zsgym (wall, median)", "lowest"], rows)
+
+
+def spice_throughput() -> str:
+    """Evaluations per second of a pool of workers, and its memory."""
+    t = _read("spice_speed")["throughput"]
+    memory = t["memory_mib"]
+    return (
+        f"{t['workers']} workers sustain {t['per_second']:.1f} uniform NMCF evaluations per second, failures included "
+        f"({t['minutes_for_12500']:.1f} minutes for 12,500 samples), with {memory['start']:.0f} MiB of memory at the "
+        f"start and {memory['end']:.0f} MiB after {t['evaluations']:,} evaluations."
+    )
+
+
+def spice_accuracy() -> str:
+    """Largest difference from the published flow, metric by metric."""
+    accuracy = _read("spice_speed")["accuracy"]
+    rows = [
+        [f"`{name}`", *(f"{m[flow]['max']:.1e}" if flow in m else "-" for flow in ("shipped", "converged"))]
+        for name, m in accuracy["metrics"].items()
+    ]
+    return _table([f"metric, {accuracy['sizings']} sizings", "as shipped", "converged"], rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "sizing": sizing,
+    "training-rows": training_rows,
+    "goals": goals,
+    "steps-per-second": steps_per_second,
+    "retraining": retraining,
+    "surrogate": surrogate,
+    "goals-missed": goals_missed,
+    "hybrid": hybrid,
+    "surrogate-speed": surrogate_speed,
+    "spice-speed": spice_speed,
+    "spice-throughput": spice_throughput,
+    "spice-accuracy": spice_accuracy,
+}
+"""Name in a page -> what is written there."""
