@@ -92,7 +92,11 @@ def train(config: SurrogateConfig, folder: Path, initial: Path | None = None) ->
         "config": json.loads(config.model_dump_json()),
         "policy": corpus.policy,
         "data_hash": corpus.digest,
-        "rows": {r.circuit.name: {side: len(r.side(side).vectors) for side in SIDES} for r in corpus.rows},
+        "rows": {
+            r.circuit.name: {side: len(r.side(side).vectors) for side in SIDES}
+            | {"train": len(r.side("train").drawn(config.data.limit).vectors)}
+            for r in corpus.rows
+        },
         "best_epoch": trainer.best_epoch,
         "initial": None if initial is None else str(initial),
     }
