@@ -39,10 +39,13 @@ exit codes: 0 done, 1 a check found a problem, 2 wrong use, 3 infrastructure fai
 
 
 class _Parser(argparse.ArgumentParser):
-    """Without abbreviated options: a script that uses one breaks when a second option begins alike."""
+    """Of the program and of every command in it: keeps the line breaks of descriptions and examples as written.
+
+    No option may be abbreviated: a script that does so breaks when a second option begins alike.
+    """
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments, allow_abbrev=False)
+        super().__init__(**arguments, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog="zsgym",
         description="Analog circuit sizing as a reinforcement-learning problem: ngspice, SKY130, labelled data sets.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"zsgym {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -24,7 +24,6 @@ def add_parser(commands: Any) -> None:
         epilog="examples:\n  zsgym circuits\n  zsgym circuits nmcf\n"
         "  zsgym circuits nmcf --json | jq '.known_good.robust' > sizing.json\n"
         "  zsgym circuits nmcf --schematic nmcf.svg",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("circuit", nargs="?", metavar="NAME", help="a circuit's name, or the path of its YAML file")
     add_circuit_directory(parser)
@@ -32,6 +31,12 @@ def add_parser(commands: Any) -> None:
     what.add_argument("--json", action="store_true", help="print JSON, in the units that the circuit declares and SI")
     what.add_argument("--schematic", type=Path, metavar="FILE.svg", help="draw the circuit NAME with its device names")
     parser.set_defaults(run=_run)
+
+
+def add_circuit(parser: argparse.ArgumentParser) -> None:
+    """The circuit that a command is about."""
+    parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
+    add_circuit_directory(parser)
 
 
 def add_circuit_directory(parser: argparse.ArgumentParser) -> None:

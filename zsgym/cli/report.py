@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json, write_text
 from zsgym.cli.simulate import add_checkpoint, add_conditions, add_sizing, conditions_from, read_json, sizings_from
 from zsgym.errors import ConfigError
@@ -40,10 +40,8 @@ def add_parser(commands: Any) -> None:
         help="write the report and the netlist of one sizing",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
-    add_circuit_directory(parser)
+    add_circuit(parser)
     what = add_sizing(parser)
     what.add_argument(
         "--designs", type=Path, metavar="FILE.json", help="what an agent has written with --out: its best design"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.cli.circuits import add_circuit_directory
+from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.errors import ConfigError
 from zsgym.tables import spec_table
@@ -44,10 +44,8 @@ def add_parser(commands: Any) -> None:
         help="simulate one or more sizings of a circuit",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("circuit", metavar="CIRCUIT", help="a circuit's name, or the path of its YAML file")
-    add_circuit_directory(parser)
+    add_circuit(parser)
     add_sizing(parser)
     parser.add_argument(
         "--backend", default="ngspice", metavar="B", help="who answers: ngspice (default), surrogate or hybrid"

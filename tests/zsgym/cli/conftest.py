@@ -1,37 +1,18 @@
-"""Running commands in tests: captured outputs, fake simulators, and the exit code as the shell sees it."""
+"""What commands in tests get: fake simulators, files, sizings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes import FakeSimulator
-from zsgym import cli, simulators
+from zsgym import simulators
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.errors import ConfigError
 from zsgym.sampling import sample
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line; gives exit code, stdout and stderr, and refuses a traceback."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as leaving:  # argparse
-            code = int(leaving.code or 0)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.zsgym.cli.conftest import Run, write
+from tests.zsgym.cli.conftest import write
+from tests.zsgym.conftest import Run
 from zsgym import pdk
 from zsgym.circuits import Circuit
 from zsgym.cli import doctor

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeSimulator
-from tests.zsgym.cli.conftest import Run, sizings, write
+from tests.zsgym.cli.conftest import sizings, write
+from tests.zsgym.conftest import Run
 from tests.zsgym.samples.rows import failed_row, make_row
 from zsgym import simulators
 from zsgym.circuits import Circuit

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from tests.zsgym.cli.conftest import Run, write
+from tests.zsgym.cli.conftest import write
+from tests.zsgym.conftest import Run
 from zsgym.circuits import Circuit
 from zsgym.errors import SimulatorMissingError
 from zsgym.simulators.ngspice import simulator

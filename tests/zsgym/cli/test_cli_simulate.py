@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeSimulator
-from tests.zsgym.cli.conftest import Run, sizings, write
+from tests.zsgym.cli.conftest import sizings, write
+from tests.zsgym.conftest import Run
 from zsgym import simulators
 from zsgym.circuits import Circuit
 from zsgym.metrics import METRIC_NAMES

@@ -22,8 +22,8 @@ Vectors = Mapping[str, Vector]
 DEVICE_QUANTITIES = ("id", "gm", "gds", "gmbs", "vth", "vdsat", "vds", "vgs", "vbs")
 """Operating-point quantities read for every transistor (A, S, S, S, V, V, V, V, V)."""
 
-INSTALL_HINT = "install it with: apt-get install ngspice libngspice0 (version 39 or newer)"
 OLDEST_VERSION = 39
+INSTALL_HINT = f"install it with: apt-get install ngspice libngspice0 (version {OLDEST_VERSION} or newer)"
 
 _NON_CONVERGENCE = ("iteration limit reached", "timestep too small", "matrix is singular")
 """Reasons for giving up that are about the circuit equations; others (out of memory, a pause) are not."""
