@@ -1,0 +1,247 @@
+"""Circuit files: small ones that are right, and wrong ones, whose errors name file, key and choices."""
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from zsgym.circuits import load_circuit
+from zsgym.circuits.schema import ConditionsFile
+from zsgym.errors import ConfigError, NetlistError
+from zsgym.outcome import Conditions
+from zsgym.paths import data_root
+
+NETLIST = """
+.subckt amp vss vdd inn inp out gain=2
+XM1 out inn vss vss sky130_fd_pr__nfet_01v8 W={W_in} L={L_in} M={M_in*gain}
+XM2 out inp vdd vdd sky130_fd_pr__pfet_01v8 W={W_in} L={L_in} M={M_in}
+C1 out vss {Cap1}
+.ends
+"""
+CONTENT: dict[str, Any] = {
+    "title": "two transistors",
+    "class": "amplifier",
+    "source": "test",
+    "netlist": "amp.spice",
+    "quantities": {
+        "W": {"unit": "um", "bounds": [0.5, 10], "scale": "log"},
+        "L": {"unit": "um", "bounds": [0.15, 1], "scale": "linear"},
+        "M": {"unit": "count", "bounds": [1, 100], "scale": "log"},
+        "capacitance": {"unit": "F", "bounds": ["1e-12", "1e-10"], "scale": "log"},
+    },
+    "groups": {"in": {"device": "transistor"}, "Cap1": {"device": "capacitor"}},
+    "conditions": {"corner": "tt", "supply": 1.8, "temperature": 27, "load": 1e-11, "common_mode_ratio": 0.4},
+    "targets": {"gbw": "1e6"},
+    "verdict": {"functional": {"judge": "functional"}},
+}
+
+
+def write_circuit(
+    folder: Path, netlist: str | None = None, name: str = "amp", change: Callable[[dict[str, Any]], Any] | None = None
+) -> Path:
+    """A circuit folder; with the netlist of NMCF its shipped YAML is taken, else CONTENT."""
+    folder.mkdir(exist_ok=True)
+    if netlist is not None and name == "nmcf":
+        content = yaml.safe_load((data_root() / "configs" / "circuits" / "nmcf.yaml").read_text())
+    else:
+        content = copy.deepcopy(CONTENT)
+    content["netlist"] = "amp.spice"
+    if change is not None:
+        change(content)
+    (folder / "amp.spice").write_text(netlist if netlist is not None else NETLIST)
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def test_small_circuit_is_valid(tmp_path: Path) -> None:
+    circuit = load_circuit(write_circuit(tmp_path))
+    assert circuit.parameter_names == ("W_in", "L_in", "M_in", "Cap1")
+    assert circuit.targets == {"gbw": 1e6}, "PyYAML reads 1e6 as a string; the model must not"
+    assert circuit.devices[0].values["m"].evaluate({"M_in": 3}) == 6, "an undeclared parameter keeps its default"
+    assert circuit.devices[2].names == {"Cap1"}, "names are spelled as the YAML declares them"
+
+
+def test_parameter_overrides(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["quantities"]["W"]["logarithmic"] = [1, 5]
+        content["groups"]["in2"] = {"device": "transistor", "sizes": ["W"]}
+        content["parameters"] = {"W_in2": {"bounds": [1, 3], "scale": "linear"}, "L_in": {"uniform": [0.2, 0.5]}}
+
+    netlist = NETLIST.replace("inp vdd vdd sky130_fd_pr__pfet_01v8 W={W_in}", "inp vdd vdd pfet W={W_in2}")
+    circuit = load_circuit(write_circuit(tmp_path, netlist=netlist, change=change))
+    by_name = {parameter.name: parameter for parameter in circuit.parameters}
+    assert by_name["W_in"].log_bounds == (1, 5)
+    assert by_name["W_in2"].log_bounds == (1, 3), "ranges of the quantity do not belong to other bounds"
+    assert by_name["W_in2"].scale == "linear"
+    assert by_name["L_in"].uniform_bounds == (0.2, 0.5)
+    assert by_name["L_in"].log_bounds == (0.15, 1)
+
+
+def test_hash_depends_on_the_circuit_only(tmp_path: Path) -> None:
+    circuit = load_circuit("nmcf")
+    assert re.fullmatch(r"[0-9a-f]{16}", circuit.netlist_hash)
+    netlist = circuit.netlist_text
+    same = write_circuit(tmp_path / "same", netlist=re.sub(r"(?m)^\*.*\n", "", netlist).upper(), name="nmcf")
+    other = write_circuit(tmp_path / "other", netlist=netlist.replace("{M_bias_p*4}", "{M_bias_p*5}"), name="nmcf")
+    assert load_circuit(same).netlist_hash == circuit.netlist_hash
+    assert load_circuit(other).netlist_hash != circuit.netlist_hash
+
+
+def test_a_name_may_not_be_claimed_twice(tmp_path: Path) -> None:
+    write_circuit(tmp_path, name="nmcf")
+    with pytest.raises(ConfigError, match=r"circuit 'nmcf' is claimed by .*nmcf\.yaml and .*nmcf\.yaml"):
+        load_circuit("nmcf", directories=[tmp_path])
+
+
+# --- files that are wrong -------------------------------------------------------------------------------------------
+
+
+def _set(*path_and_value: Any) -> Callable[[dict[str, Any]], None]:
+    *path, last, value = path_and_value
+
+    def change(content: dict[str, Any]) -> None:
+        for key in path:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+GOOD: dict[str, Any] = {
+    "description": "d",
+    "supplies": [1.8],
+    "sizing": {"W_in": 1, "L_in": 0.2, "M_in": 1, "Cap1": "2e-12"},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_set("targest", {}), "targest: unknown key. Did you mean 'targets'? Valid: title, class"),
+        (
+            _set("conditions", "suply", 1.8),
+            "conditions.suply: unknown key. Did you mean 'supply'? Valid: corner, supply",
+        ),
+        (_set("quantities", "W", "bound", [1, 2]), "quantities.W.bound: unknown key. Did you mean 'bounds'?"),
+        (_set("verdict", "functional", "max_rining", 1), "unknown key. Did you mean 'max_ringing'?"),
+        (_set("groups", "in", "aliass", "M0"), "groups.in.aliass: unknown key. Did you mean 'alias'?"),
+        (_set("conditions", {"corner": "tt"}), "conditions.supply: this key is required"),
+        (
+            _set("conditions", "corner", "fast"),
+            "conditions.corner: 'fast' is not valid here. Did you mean 'fs'? Valid: tt, ff, ss, sf, fs",
+        ),
+        (_set("conditions", "supply", -1), "conditions.supply: Input should be greater than 0 (got -1)"),
+        (_set("conditions", "supply", "high"), "conditions.supply: Input should be a valid number"),
+        (_set("conditions", "load", float("inf")), "conditions.load: Input should be a finite number"),
+        (_set("class", "bandgap"), "class: 'bandgap' is not valid here. Valid: amplifier"),
+        (_set("targets", "gwb", 1e6), "unknown metric 'gwb'. Did you mean 'gbw'?"),
+        (_set("targets", {}), "targets: "),
+        (
+            _set("quantities", "W", "bounds", [10, 1]),
+            "quantities.W.bounds: bounds must be [low, high] with 0 < low < high",
+        ),
+        (_set("quantities", "W", "bounds", [0, 1]), "0 < low < high, got [0, 1]"),
+        (_set("quantities", "W", "bounds", [1]), "quantities.W.bounds.1: this key is required"),
+        (_set("quantities", "W", "unit", "nm"), "quantities.W.unit: 'nm' is not valid here. Valid: um, count"),
+        (_set("quantities", "W", "unit", "F"), "quantities.W.unit: 'F' does not fit; the unit of W is 'um'"),
+        (_set("quantities", "W", "scale", "logarithmic"), "quantities.W.scale: 'logarithmic' is not valid here."),
+        (_set("quantities", "width", {}), "quantities.width: 'width' is not valid here. Valid: W, L, M, capacitance"),
+        (_set("quantities", "M", "bounds", [1.5, 10]), "parameters.M_in: bounds of a count must be whole numbers"),
+        (_set("quantities", "W", "uniform", [0.1, 10]), "parameters.W_in: uniform [0.1, 10] reaches outside bounds"),
+        (_set("groups", "in", "device", "mosfet"), "groups.in.device: 'mosfet' is not valid here."),
+        (_set("groups", "Cap1", "device", "resistor"), "quantities.resistance: this key is required by group 'Cap1'"),
+        (
+            _set("groups", "in2", {"device": "transistor"}),
+            "groups: 'W_in2' is declared, but the netlist does not use it",
+        ),
+        (_set("groups", {"in": {"device": "transistor"}}), "groups: no group declares 'cap1' of the netlist."),
+        (_set("groups", "CAP1", {"device": "capacitor"}), "two parameter names differ in case only"),
+        (_set("parameters", {"W_inn": {}}), "parameters.W_inn: unknown parameter. Did you mean 'W_in'?"),
+        (_set("verdict", {"strict": {}}), "verdict.functional: this key is required"),
+        (_set("netlist", "nowhere.spice"), "nowhere.spice cannot be read"),
+        (_set("subcircuit", "ampl"), "subcircuit: the netlist has no 'ampl'. Did you mean 'amp'?"),
+        (_set("known_good", {"a": {**GOOD, "supplies": []}}), "known_good.a.supplies: "),
+        (_set("known_good", {"a": {**GOOD, "sizing": {"W_in": 1}}}), "known_good.a.sizing.L_in: this key is required"),
+        (
+            _set("known_good", {"a": {**GOOD, "sizing": {**GOOD["sizing"], "W_in": 50}}}),
+            "known_good.a.sizing.W_in: 50 is outside the bounds [0.5, 10]",
+        ),
+        (_set("known_good", {"a": {**GOOD, "sizing": {**GOOD["sizing"], "Wx": 5}}}), "known_good.a.sizing.Wx: unknown"),
+    ],
+)
+def test_wrong_files_name_file_key_and_choices(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], why: str
+) -> None:
+    path = write_circuit(tmp_path, change=change)
+    with pytest.raises(ConfigError) as caught:
+        load_circuit(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    assert any(why in line for line in lines), str(caught.value)
+
+
+def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["targest"] = 1
+        content["conditions"]["supply"] = -1
+        content["quantities"]["L"]["scale"] = "cubic"
+
+    with pytest.raises(ConfigError) as caught:
+        load_circuit(write_circuit(tmp_path, change=change))
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("netlist", "why"),
+    [
+        (
+            NETLIST.replace("vss vdd inn inp out gain", "vdd vss in out gain"),
+            "class 'amplifier' needs vss vdd inn inp out",
+        ),
+        (
+            NETLIST.replace("C1 out vss {Cap1}", "R1 out vss {Cap1}"),
+            "groups.Cap1.device: 'capacitor' does not fit 'r1'",
+        ),
+        (
+            NETLIST + ".subckt b a\n.ends",
+            "subcircuit: this key is required unless the netlist defines one; it defines: amp",
+        ),
+        (NETLIST.replace("C1", "Q1"), "amp.spice:5: device 'q1' is not supported"),
+        ("", "it defines: none"),
+    ],
+)
+def test_wrong_netlists(tmp_path: Path, netlist: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(why)):
+        load_circuit(write_circuit(tmp_path, netlist=netlist))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("title: a\ntitle: b\n", "key 'title' is repeated"),
+        ("a: [1\n", "no valid YAML"),
+        ("- 1\n", "expected a mapping with the keys title, class"),
+        ("", "expected a mapping"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        ("? [a]\n: 1\n", "no valid YAML"),
+    ],
+)
+def test_files_that_are_no_circuit(tmp_path: Path, text: str | bytes, why: str) -> None:
+    path = tmp_path / "amp.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=f"amp.yaml: .*{re.escape(why)}"):
+        load_circuit(path)
+
+
+def test_netlist_errors_are_config_errors() -> None:
+    assert issubclass(NetlistError, ConfigError)
+
+
+def test_conditions_in_yaml_are_those_of_the_simulator() -> None:
+    assert list(ConditionsFile.model_fields) == [field.name for field in fields(Conditions)]
