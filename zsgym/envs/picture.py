@@ -1,4 +1,4 @@
-"""The picture of one state: normalised sizing, spec margins and the rewards of the episode so far.
+"""The picture of one state: normalised sizing, spec margins, open-loop response and the rewards of the episode so far.
 
 Imported only when a picture is drawn, since matplotlib is optional. Figures are made as objects, without pyplot: no
 display, no global state, safe in threads and worker processes.
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from zsgym.circuits import Circuit
@@ -39,7 +39,8 @@ def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     _draw_header(figure, circuit, state)
     _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
     draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state.outcome, state.targets, state.margins)
-    _draw_rewards(figure.add_axes((0.505, 0.085, 0.47, 0.185)), state)
+    _draw_rewards(figure.add_axes((0.505, 0.085, 0.205, 0.185)), state)
+    _draw_response(figure.add_axes((0.765, 0.085, 0.175, 0.185)), state.metrics)
     pixels = io.BytesIO()
     figure.savefig(pixels, format="rgba", dpi=DPI)
     return np.frombuffer(pixels.getvalue(), np.uint8).reshape(HEIGHT, WIDTH, 4)[..., :3].copy()
@@ -133,7 +134,47 @@ def _draw_rewards(axes: Axes, state: State) -> None:
     axes.grid(axis="y", color=_TRACK)
     axes.set_axisbelow(True)
     axes.set_xlabel("step", fontsize=8.5, color=_MUTED)
-    _plain(axes, f"reward of this episode (x: does not work, {state.failure_reward:g})")
+    _plain(axes, f"rewards (x: fails, {state.failure_reward:g})")
+
+
+def two_pole_response(metrics: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Frequencies (Hz) and open-loop gain of the two-pole amplifier with the same gain, bandwidth and phase margin.
+
+    Every backend gives these three, none gives a waveform. The second pole p2 follows from the margin at the unity-gain
+    frequency f1: PM = 90 degrees - atan(f1 / p2), the first from the gain there. Margins outside 1 to 89 degrees are
+    drawn at that limit.
+    """
+    unity, gain = metrics["gbw"], 10.0 ** (metrics["dc_gain"] / 20.0)
+    lag = np.deg2rad(90.0 - np.clip(metrics["phase_margin"], 1.0, 89.0))
+    second = unity / np.tan(lag)
+    first = unity / np.sqrt(max((gain * np.cos(lag)) ** 2 - 1.0, 1.0))
+    frequency = np.geomspace(min(first, unity) / 10.0, 100.0 * unity, 200)
+    return frequency, gain / ((1.0 + 1j * frequency / first) * (1.0 + 1j * frequency / second))
+
+
+def _draw_response(axes: Axes, metrics: Mapping[str, float] | None) -> None:
+    """Magnitude and phase, and the phase margin as a bar at the unity-gain frequency."""
+    _plain(axes, "open loop (two-pole model)")
+    axes.tick_params(labelsize=8, labelcolor=_MUTED)
+    if metrics is None:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "none: does not work", transform=axes.transAxes, fontsize=9, color=_BROKEN, ha="center")
+        return
+    unity = metrics["gbw"]
+    frequency, response = two_pole_response(metrics)
+    axes.semilogx(frequency, 20.0 * np.log10(np.abs(response)), color=_SIZING, linewidth=1.4)
+    axes.axhline(0.0, color=_MUTED, linewidth=0.8)
+    axes.plot(unity, 0.0, "o", color=_SIZING, markersize=4)
+    axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.set_ylabel("dB", fontsize=8.5, color=_SIZING, labelpad=0)
+    axes.set_xlabel("Hz", fontsize=8.5, color=_MUTED, labelpad=0)
+    degrees = axes.twinx()
+    degrees.semilogx(frequency, np.rad2deg(np.unwrap(np.angle(response))), color=_MISSED, linewidth=1.2)
+    degrees.plot([unity, unity], [-180.0, metrics["phase_margin"] - 180.0], color=_MISSED, linewidth=2.4, alpha=0.5)
+    degrees.set_ylim(-190.0, 5.0)
+    degrees.set_yticks([-180, -90, 0], ["-180°", "-90°", "0°"], fontsize=8, color=_MISSED)
+    _plain(degrees, "")
 
 
 def _plain(axes: Axes, title: str) -> None:

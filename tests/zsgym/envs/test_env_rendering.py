@@ -8,6 +8,7 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from zsgym.envs.env import SizingEnv
+from zsgym.envs.picture import two_pole_response
 
 MakeEnv = Callable[..., SizingEnv]
 
@@ -47,6 +48,16 @@ def test_picture_is_new_every_time_and_shows_the_state(make_env: MakeEnv) -> Non
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[0], pictures[2])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("margin", [5.0, 61.0, 88.0])
+def test_the_drawn_response_has_the_gain_the_bandwidth_and_the_margin(margin: float) -> None:
+    frequency, response = two_pole_response({"dc_gain": 130.0, "gbw": 2e6, "phase_margin": margin})
+    decibel, degrees = 20.0 * np.log10(np.abs(response)), np.rad2deg(np.unwrap(np.angle(response)))
+    assert decibel[0] == pytest.approx(130.0, abs=0.1)
+    at_unity = np.log(2e6)
+    assert np.interp(at_unity, np.log(frequency), decibel) == pytest.approx(0.0, abs=0.2)
+    assert np.interp(at_unity, np.log(frequency), degrees) == pytest.approx(margin - 180.0, abs=1.0)
 
 
 def test_no_render_mode_renders_nothing(make_env: MakeEnv) -> None:
