@@ -91,6 +91,15 @@ class Belief:
 
         :param positions: (B, n) logarithmic positions (see `LogScale`), float64; counts need not be whole.
         """
+        value = self._log_feasibility(positions)
+        self.evaluations += len(value)
+        best = float(value.detach().amax()) if len(value) else -math.inf
+        if best > self._most_promising:
+            self._most_promising = best
+            self.climb.append((self.evaluations, best))
+        return value
+
+    def _log_feasibility(self, positions: Tensor) -> Tensor:
         logit, metrics = self._predict(positions)
         mean, spread, shift = self._residuals(positions)
         value = torch.nn.functional.logsigmoid(logit + shift)
@@ -98,21 +107,13 @@ class Belief:
         for column, sides in zip(self._columns, self._sides, strict=True):
             for sign, target in sides:
                 value = value + torch.special.log_ndtr(sign * (metrics[:, column] - target) / spread[:, column])
-        self._remember(value)
         return value
-
-    def _remember(self, values: Tensor) -> None:
-        self.evaluations += len(values)
-        best = float(values.detach().amax()) if len(values) else -math.inf
-        if best > self._most_promising:
-            self._most_promising = best
-            self.climb.append((self.evaluations, best))
 
     def note_choice(self, design: Design) -> None:
         """Keep what is believed of a design that was just simulated, before anything is learnt from it."""
         positions = torch.from_numpy(self.scale.positions(design.unit[None]))
         with torch.no_grad():
-            self.choices.append((self.evaluations, float(self.log_feasibility(positions).exp())))
+            self.choices.append((self.evaluations, float(self._log_feasibility(positions).exp())))
 
     def rounded(self, positions: Tensor) -> Tensor:
         """The same positions with every count moved to the nearest whole number."""

@@ -22,6 +22,7 @@ from agents.problems import load_problem
 from agents.search import Design, Problem, distinct
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import Circuit, did_you_mean, load_circuit
+from zsgym.cli.output import write_text
 from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
 from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
@@ -208,10 +209,7 @@ def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None,
         "arguments": arguments,
         "provenance": provenance_of_this_process() | dict(truth.simulator.provenance),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def search_history(truth: Problem, belief: Belief | None) -> SearchHistory:

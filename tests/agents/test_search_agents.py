@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ from tests.surrogate.synthetic import nmcf, untrained_checkpoint
 from zsgym.circuits import Circuit
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Conditions, Outcome, Sizing, Status
+from zsgym.report.search import SearchHistory
 
 MAKERS = {
     "cma_es": cma_es.cma_es(10),
@@ -236,6 +238,53 @@ def test_no_design_is_simulated_twice_and_the_budget_is_kept(checkpoint: Checkpo
     assert len({tuple(design.sizing.values()) for design in designs}) == 7
 
 
+# --- what is written ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gradient", "cma_es", "random_search"])
+def test_the_history_of_a_search_counts_evaluations_and_begins_anew_with_every_correction(
+    name: str, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    belief = Belief(checkpoint, nmcf(), {"dc_gain": 118.0})
+    truth = ShiftedTruth(nmcf(), checkpoint, "dc_gain", -9.0)
+    with Problem(nmcf(), backend=truth, budget=5, targets=belief_targets() | {"dc_gain": 118.0}) as problem:
+        loop.propose_and_verify(problem, belief, PROPOSERS[name](), quiet=True)
+        command.write_designs(tmp_path / "designs.json", name, problem, belief, {})
+    written = json.loads((tmp_path / "designs.json").read_text())
+    rewards = [design["reward"] for design in written["designs"]]
+    assert rewards == sorted(rewards, reverse=True)
+    assert len(rewards) > 1
+    history = SearchHistory.read(written["history"], "designs.json")
+    assert [row.reward for row in history.simulations] == [design.reward for design in problem.designs]
+    asked = [row.evaluations for row in history.simulations]
+    assert asked == sorted(set(asked))
+    assert belief.evaluations >= asked[-1] >= 400
+    counts = [count for count, _ in history.believed]
+    assert counts == sorted(counts)
+    rounds = [
+        [value for count, value in history.believed if low < count <= high] for low, high in pairwise([0, *asked])
+    ]
+    assert all(values == sorted(values) for values in rounds), "within a round the best can only rise"
+    for row, values in zip(history.simulations, rounds, strict=True):
+        assert row.belief is not None
+        assert row.belief <= values[-1] * (1.0 + 1e-6)
+
+
+def test_a_search_in_ngspice_counts_simulations(tmp_path: Path) -> None:
+    with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=30, targets={"dc_gain": 1e9}) as problem:
+        loop.search(problem, MAKERS["random_search"], 1, quiet=True)
+        command.write_designs(tmp_path / "new" / "designs.json", "random_search", problem, None, {})
+    written = json.loads((tmp_path / "new" / "designs.json").read_text())
+    assert [row["evaluations"] for row in written["history"]["simulations"]] == list(range(1, 31))
+    assert written["history"]["believed"] == []
+    working = [row["works"] for row in written["history"]["simulations"]]
+    assert 0 < sum(working) < 30
+    # The best come first, and those that do not work last.
+    assert [design["status"] == "success" for design in written["designs"]] == sorted(working, reverse=True)
+    assert problem.best is not None
+    assert written["designs"][0]["sizing"] == problem.best.sizing
+
+
 # --- command line ---------------------------------------------------------------------------------------------------
 
 
@@ -249,7 +298,7 @@ def test_gradient_sizes_an_amplifier_that_ngspice_confirms(
     written = json.loads(out.read_text())
     assert written["designs"][0]["backend"] == "ngspice"
     assert written["designs"][0]["status"] == "success"
-    assert 1 <= written["simulations"] <= 12
+    assert 1 <= written["simulations"] == len(written["history"]["simulations"]) <= 12
     assert "phase_margin" in capsys.readouterr().out
 
 

@@ -39,7 +39,7 @@ def training_curves(run: Path) -> dict[str, Curve]:
 def _scalars(folder: Path) -> dict[str, Curve]:
     # Quiet, and imported here because it takes a second.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 2000}).Reload()
     return {tag: _curve(events.Scalars(tag)) for tag in events.Tags()["scalars"]}

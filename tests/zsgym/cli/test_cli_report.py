@@ -61,6 +61,18 @@ class TestWithoutNgspice:
         assert (report["verified"], report["netlist"]) == (False, None)
         assert 0.0 <= report["prediction"]["p_valid"] <= 1.0
 
+    def test_how_a_design_was_found(self, run: Run, tmp_path: Path, circuit: Circuit) -> None:
+        simulation = {"evaluations": 500, "belief": 0.7, "works": True, "reward": 0.0, "feasible": True}
+        history = {"searched": "surrogate", "believed": [[20, 0.1], [400, 0.7]], "simulations": [simulation]}
+        source, out = designs(tmp_path / "designs.json", circuit, history=history), tmp_path / "r.html"
+        code, _, _ = run("report", "nmcf", "--designs", source, "--out", out)
+        assert code == 0
+        assert "<h2>Search</h2>" in out.read_text()
+        assert "every spec met by simulation 1" in out.read_text()
+        designs(source, circuit)
+        run("report", "nmcf", "--designs", source, "--out", out)
+        assert "<h2>Search</h2>" not in out.read_text(), "an agent without a history has no such section"
+
     def test_targets_of_the_command_line(self, run: Run, tmp_path: Path) -> None:
         code, printed, _ = run(
             *("report", "nmcf", "--known-good", "robust", "--out", tmp_path / "r.html", "--json"),
@@ -127,6 +139,7 @@ class TestWithoutNgspice:
         assert "missing" in refusal("--sizing", write(file, {"W_gm3": 1.0}))
         assert "is not what an agent writes" in refusal("--designs", write(file, [1]))
         assert "holds no design" in refusal("--designs", designs(file, circuit, designs=[]))
+        assert "history.searched" in refusal("--designs", designs(file, circuit, history={"searched": "spice"}))
         assert "are of nmcnr, not of nmcf" in refusal("--designs", designs(file, circuit, circuit="nmcnr"))
         assert "cannot write" in run("report", "nmcf", "--known-good", "robust", "--out", file / "r.html")[2]
 

@@ -10,6 +10,7 @@ import pytest
 from zsgym.circuits import load_circuit
 from zsgym.report.figures import bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
 from zsgym.report.plot import Axis, Panel, drawing, padded, round_ticks
+from zsgym.report.search import SearchHistory, search_plots
 from zsgym.report.typography import MISSING, printed
 
 MINUS = "\N{MINUS SIGN}"
@@ -150,3 +151,54 @@ def test_closed_loop_plot_reads_bandwidth_and_peaking() -> None:
 
 def test_a_training_curve_of_one_step_can_be_drawn() -> None:
     assert texts(curve_plot("loss", (np.array([5.0]), np.array([0.1]))))
+
+
+def simulation(evaluations: int, reward: float, belief: float | None = 0.5) -> dict[str, object]:
+    works = reward > -100.0
+    return {"evaluations": evaluations, "belief": belief, "works": works, "reward": reward, "feasible": reward == 0.0}
+
+
+def heights(svg: str, tag: str) -> list[float]:
+    """Vertical positions of the dots, or of the corners of every line, downwards."""
+    elements = [element for element in ElementTree.fromstring(svg).iter() if element.tag.endswith(tag)]
+    if tag == "circle":
+        return [float(element.get("cy", "nan")) for element in elements]
+    points = [point for element in elements for point in (element.get("points") or "").split()]
+    return [float(point.split(",")[1]) for point in points]
+
+
+def test_the_search_begins_anew_after_each_correction() -> None:
+    """Two climbs: to 0.8 and, after a simulation that missed, to 0.4; the second one meets every spec."""
+    believed = [(100, 0.2), (900, 0.8), (12_000, 0.1), (20_000, 0.4)]
+    rows = [simulation(10_000, -0.3, belief=0.8), simulation(25_000, 0.0, belief=0.4)]
+    history = SearchHistory.model_validate({"searched": "surrogate", "believed": believed, "simulations": rows})
+    promised, simulated = search_plots(history).values()
+    lines = [element for element in ElementTree.fromstring(promised).iter() if element.tag.endswith("polyline")]
+    assert len(lines) == 2
+    assert max(heights(promised, "circle")) == heights(promised, "circle")[1], "the second promise is the lower one"
+    assert "evaluations of the surrogate" in texts(promised)
+    assert "10,000" in texts(promised)
+    assert "every spec met by simulation 2" in texts(simulated)
+    first, second = heights(simulated, "circle")
+    assert first > second
+
+
+def test_a_search_in_ngspice_shows_failures_at_the_lower_edge() -> None:
+    rewards = [-100.0, -2.0, -100.0, -3.0, -1.0]
+    rows = [simulation(i + 1, reward, belief=None) for i, reward in enumerate(rewards)]
+    history = SearchHistory.model_validate({"searched": "ngspice", "simulations": rows})
+    (simulated,) = search_plots(history).values()
+    dots = heights(simulated, "circle")
+    assert dots[0] == dots[2] == max(dots)
+    assert dots[4] < dots[1] < dots[3] < dots[0]
+    line = heights(simulated, "polyline")
+    assert line == sorted(line, reverse=True), "the best so far never falls"
+    assert "simulations" in texts(simulated)
+    assert not any("every spec" in text for text in texts(simulated))
+
+
+@pytest.mark.parametrize("rewards", [[], [-100.0], [0.0]])
+def test_a_search_that_was_short_can_be_drawn(rewards: list[float]) -> None:
+    rows = [simulation(1, reward, belief=None) for reward in rewards]
+    history = SearchHistory.model_validate({"searched": "ngspice", "simulations": rows})
+    assert [len(heights(plot, "circle")) for plot in search_plots(history).values()] == [1] * len(rewards)
