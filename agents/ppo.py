@@ -31,7 +31,7 @@ from stable_baselines3.common.logger import configure
 from tqdm import tqdm
 
 from agents.belief import Belief
-from agents.command import chosen_problem, option, parse, spec_report
+from agents.command import chosen_problem, option, parse
 from agents.loop import Solve
 from agents.ppo_callbacks import (
     MODEL,
@@ -42,21 +42,21 @@ from agents.ppo_callbacks import (
     checkpoints,
     graceful_interrupt,
     load_designs,
+    record_verification,
     restored_normalisation,
-    verification_scalars,
 )
-from agents.ppo_designs import Archive, Verified, Verifier
+from agents.ppo_designs import Archive, Verified, Verifier, report
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
 from agents.search import Problem
 from zsgym.circuits import Circuit, did_you_mean
+from zsgym.cli.output import write_text
 from zsgym.envs.registration import env_id
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.specs import FAILURE_REWARD
-from zsgym.tables import table
 
 GOALS = ("fixed", "random")
 
@@ -79,7 +79,9 @@ class Arguments:
     checkpoint: str = option("", "surrogate to train on; default: the one that comes with the package")
     evaluate_every: int = option(8192, "steps between two verifications in ngspice")
     verify: int = option(5, "designs that are simulated at each verification, and at the end")
-    spice_budget: int | None = option(None, "ngspice simulations in all; default: no limit")
+    spice_budget: int | None = option(
+        None, "ngspice simulations in all; default: no limit; with 0, nothing is verified and ngspice need not be there"
+    )
     stop: bool = option(False, "stop as soon as ngspice confirms a design")
     checkpoint_every: int = option(8192, "steps between two checkpoints")
     workers: int = option(1, "parallel ngspice processes")
@@ -123,7 +125,7 @@ def train(
             belief = Belief(simulator.checkpoint, truth.circuit, truth.targets)
         verifier = Verifier(simulator, truth, belief, verified, arguments.spice_budget)
         _learn(model, total, arguments, settings.rollout, folder, archive, verifier, checkpoint is not None)
-        _write_designs(folder / "designs.json", arguments, title, verifier, model.num_timesteps, simulator)
+        _write_designs(folder, arguments, title, verifier, archive, model.num_timesteps, simulator)
         return verifier
     finally:
         env.close()
@@ -166,8 +168,7 @@ def _learn(
     if not (arguments.stop and verifier.confirmed):
         k = (verifier.remaining if arguments.stop else None) or arguments.verify
         new = verifier.verify(archive, k, model.num_timesteps, every=not arguments.stop)
-        for name, value in verification_scalars(verifier, new).items():
-            model.logger.record(name, value)
+        record_verification(model.logger, verifier, new)
         model.logger.dump(model.num_timesteps)
     saving.save()
     if not arguments.quiet:
@@ -271,44 +272,29 @@ def _markdown(arguments: Arguments) -> str:
 
 
 def _write_designs(
-    path: Path, arguments: Arguments, title: str, verifier: Verifier, steps: int, simulator: Simulator
+    folder: Path,
+    arguments: Arguments,
+    title: str,
+    verifier: Verifier,
+    archive: Archive,
+    steps: int,
+    simulator: Simulator,
 ) -> None:
-    """Every verified design, best first, and where they come from, as JSON, in one step."""
+    """The designs of the run and where they come from, as JSON."""
     truth = verifier.truth
-    designs = sorted(verifier.verified, key=lambda row: -row.merit)
+    verified_by = truth.simulator.provenance if verifier.verified else {}
     content = {
         "agent": "ppo",
         "title": title,
         "circuit": truth.circuit.name,
         "targets": truth.targets,
         "steps": steps,
-        "simulations": len(designs),
-        "designs": [design.as_dict() for design in designs],
+        "simulations": len(verifier.verified),
+        "designs": [design.as_dict() for design in verifier.results(archive, arguments.verify)],
         "arguments": dataclasses.asdict(arguments),
-        "provenance": provenance_of_this_process() | dict(simulator.provenance) | dict(truth.simulator.provenance),
+        "provenance": provenance_of_this_process() | dict(simulator.provenance) | dict(verified_by),
     }
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
-
-
-def report(verifier: Verifier, k: int) -> str:
-    """The best k designs as both simulators see them, and the margins of the best."""
-    designs = sorted(verifier.verified, key=lambda row: -row.merit)[:k]
-    if not designs:
-        return "no design was verified"
-    rows = [
-        [
-            f"{row.step:,}",
-            f"{row.belief:.2f}",
-            f"{row.predicted.reward:.3f}",
-            f"{row.measured.reward:.3f}",
-            "yes" if row.measured.feasible else row.measured.outcome.failure or "no",
-        ]
-        for row in designs
-    ]
-    headers = ("steps", "belief", "surrogate", "ngspice", "meets every spec")
-    return f"{table(headers, rows, right=(0, 1, 2, 3))}\n\n{spec_report(designs[0].measured, verifier.truth.targets)}"
+    write_text(folder / "designs.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def main() -> None:
@@ -343,6 +329,7 @@ def _run(arguments: Arguments) -> None:
         seed=arguments.seed,
     )
     with truth:
+        _require_ngspice(arguments, truth)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "arguments.json").write_text(json.dumps(dataclasses.asdict(arguments), indent=1) + "\n")
         print(f"{title}: ppo, seed {arguments.seed}, in {folder}")
@@ -352,6 +339,21 @@ def _run(arguments: Arguments) -> None:
             raise SystemExit(f"interrupted; continue with: python agents/ppo.py --resume {folder}") from None
         print(report(verifier, arguments.verify))
         print(f"\nwritten: {folder / 'designs.json'}")
+
+
+def _require_ngspice(arguments: Arguments, truth: Problem) -> None:
+    """Find out before the training what would otherwise end it."""
+    if arguments.spice_budget == 0:
+        if arguments.stop:
+            raise ConfigError("--stop waits for a design that ngspice confirms: it needs a --spice-budget above 0")
+        return
+    try:
+        _ = truth.simulator.provenance
+    except (SimulatorMissingError, PdkError) as error:
+        raise type(error)(
+            f"designs are verified in ngspice, and that cannot run: {error}. "
+            "With --spice-budget 0 the agent is trained without, and its designs are predictions"
+        ) from error
 
 
 def _resumed(arguments: Arguments, folder: Path) -> Arguments:

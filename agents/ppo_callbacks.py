@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Figure, Logger
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -102,7 +104,8 @@ class Verification(BaseCallback):
 
     `spice/calls`, `spice/best_reward`, `spice/confirmed` (share of the verified designs that are feasible in ngspice
     among those that the surrogate calls feasible), `gap/reward` and `gap/<metric>` (mean of ngspice minus surrogate, in
-    reward and in spec margins) over the designs of this evaluation.
+    reward and in spec margins) over the designs of this evaluation. The figure `spice/best_design`, where matplotlib is
+    installed, shows the margins of the best design so far in ngspice and on the surrogate.
 
     :param stop: raise `StopTraining` once a design is confirmed or the budget is spent.
     """
@@ -122,8 +125,7 @@ class Verification(BaseCallback):
         k = self._k if self.archive.feasible else 1
         least = _WORTH if self._stop else 0.0
         new = self.verifier.verify(self.archive, k, self.num_timesteps, every=not self._stop, least=least)
-        for name, value in verification_scalars(self.verifier, new).items():
-            self.logger.record(name, value)
+        record_verification(self.logger, self.verifier, new)
 
     def _on_rollout_start(self) -> None:
         if not self._stop:
@@ -132,6 +134,20 @@ class Verification(BaseCallback):
             raise StopTraining("a design meets every spec in ngspice")
         if self.verifier.remaining == 0:
             raise StopTraining("the budget of ngspice simulations is spent")
+
+
+def record_verification(logger: Logger, verifier: Verifier, new: list[Verified]) -> None:
+    """What TensorBoard shows of one evaluation (see `Verification`). :param new: the designs of this evaluation."""
+    for name, value in verification_scalars(verifier, new).items():
+        logger.record(name, value)
+    if verifier.best is None:
+        return
+    try:
+        from agents.ppo_figures import margin_figure
+    except ImportError:  # matplotlib is optional
+        return
+    figure = Figure(margin_figure(verifier.best, verifier.truth.targets), close=True)
+    logger.record("spice/best_design", figure, exclude=("stdout", "log", "json", "csv"))
 
 
 def verification_scalars(verifier: Verifier, new: list[Verified]) -> dict[str, float]:
@@ -209,11 +225,11 @@ class Checkpoints(BaseCallback):
     def _begin_segment(self) -> None:
         seed = int(np.random.SeedSequence([self._seed, self.num_timesteps]).generate_state(1)[0])
         set_random_seed(seed)
-        env = self.model.get_env()
+        env, policy = self.training_env, self.model.policy
         env.seed(seed % 2**31)
-        if self.model.use_sde:
-            self.model.policy.reset_noise(env.num_envs)
-        self.model._last_obs = env.reset()
+        if isinstance(policy, ActorCriticPolicy) and policy.use_sde:
+            policy.reset_noise(env.num_envs)
+        self.model._last_obs = env.reset()  # type: ignore[assignment]  # never a tuple
         self.model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
 
 

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from agents.belief import Belief
-from agents.search import Design, Problem
+from agents.command import spec_report
+from agents.search import Design, Problem, distinct
 from zsgym.simulators import Simulator
+from zsgym.tables import table
 
 FloatArray = NDArray[np.float64]
 
@@ -154,6 +156,13 @@ class Verifier:
             self._learn()
         return new
 
+    def results(self, archive: Archive, k: int) -> Sequence[Verified | Design]:
+        """Every verified design, best first; if there is none, k distinct designs as the surrogate sees them."""
+        if self.verified:
+            return sorted(self.verified, key=lambda row: -row.merit)
+        units, _ = self._ranked(archive.units)
+        return distinct(self._predictor.evaluate(units[:_SHORTLIST]), k, _DISTINCT) if len(units) else []
+
     def _ranked(self, units: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Those of (N, n) designs that were not simulated, most promising first, and how probably each is feasible."""
         known = np.array([row.measured.unit for row in self.verified]).reshape(-1, units.shape[1])
@@ -163,7 +172,7 @@ class Verifier:
             return units, np.full(len(units), math.nan)
         with torch.inference_mode():
             positions = torch.from_numpy(self.belief.scale.positions(units))
-            parts = [self.belief.log_feasibility(part).numpy() for part in positions.split(256)]
+            parts = [self.belief.log_feasibility(part).numpy() for part in torch.split(positions, 256)]
         values = np.concatenate([*parts, np.empty(0)])
         order = np.argsort(-values, kind="stable")
         return units[order], np.exp(values[order])
@@ -171,3 +180,22 @@ class Verifier:
     def _learn(self) -> None:
         if self.belief is not None and self.verified:
             self.belief.learn([row.measured for row in self.verified])
+
+
+def report(verifier: Verifier, k: int) -> str:
+    """The best k designs as both simulators see them, and the margins of the best."""
+    designs = sorted(verifier.verified, key=lambda row: -row.merit)[:k]
+    if not designs:
+        return "no design was verified: what is written are predictions"
+    rows = [
+        [
+            f"{row.step:,}",
+            f"{row.belief:.2f}",
+            f"{row.predicted.reward:.3f}",
+            f"{row.measured.reward:.3f}",
+            "yes" if row.measured.feasible else row.measured.outcome.failure or "no",
+        ]
+        for row in designs
+    ]
+    headers = ("steps", "belief", "surrogate", "ngspice", "meets every spec")
+    return f"{table(headers, rows, right=(0, 1, 2, 3))}\n\n{spec_report(designs[0].measured, verifier.truth.targets)}"

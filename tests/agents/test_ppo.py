@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from agents.ppo_designs import Verifier
 from agents.search import Problem
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
-from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError
+from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorMissingError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.samples import read_samples
+from zsgym.simulators.ngspice import simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
 
 ROLLOUT = 32
@@ -96,6 +98,10 @@ def test_a_run_leaves_curves_checkpoints_samples_and_designs(tmp_path: Path) -> 
     assert {f"margins/{name}" for name in nmcf().targets} <= names
     assert curves.Scalars("spice/calls")[-1].value == len(truth.simulated)
     assert {event.value for event in curves.Scalars("gap/reward")} == {0.0}
+    # The best design is drawn whenever designs are verified.
+    drawings = curves.Images("spice/best_design")
+    assert [event.step for event in drawings] == [event.step for event in curves.Scalars("spice/calls")]
+    assert {(event.width, event.height) for event in drawings} == {(660, 400)}
     # Curves say what the sample log says.
     steps = [sample for sample in read_samples(tmp_path / "samples") if sample.reward is not None]
     assert len(steps) == 96
@@ -288,3 +294,41 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (path / ppo_callbacks.DESIGNS).write_bytes(b"\x80")
     with pytest.raises(ConfigError, match="is damaged"):
         load_designs(path)
+
+
+class NoWorkers:
+    """The ngspice backend of a machine without ngspice."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def version(self) -> str:
+        raise SimulatorMissingError("libngspice was not found")
+
+    map = version
+
+    def close(self) -> None:
+        pass
+
+
+def test_without_ngspice_nothing_starts_unless_it_is_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulator, "WorkerPool", NoWorkers)
+    folder = tmp_path / "run"
+    options = ["ppo.py", "--run", str(folder), "--steps", str(ROLLOUT), "--set", TINY, "--quiet"]
+    monkeypatch.setattr(sys, "argv", options)
+    with pytest.raises(SystemExit, match=r"libngspice was not found\. With --spice-budget 0"):
+        ppo.main()
+    assert not folder.exists()
+    monkeypatch.setattr(sys, "argv", [*options, "--spice-budget", "0", "--stop"])
+    with pytest.raises(SystemExit, match="--stop waits"):
+        ppo.main()
+    monkeypatch.setattr(sys, "argv", [*options, "--spice-budget", "0"])
+    ppo.main()
+    assert "no design was verified" in capsys.readouterr().out
+    written = json.loads((folder / "designs.json").read_text())
+    assert written["simulations"] == 0
+    assert 0 < len(written["designs"]) <= 5
+    assert {design["backend"] for design in written["designs"]} == {"surrogate"}
+    assert "ngspice" not in written["provenance"]

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.logger import Logger
 
 from agents.belief import Belief
-from agents.ppo_callbacks import due, verification_scalars
+from agents.ppo_callbacks import due, record_verification, verification_scalars
 from agents.ppo_designs import CAPACITY, Archive, Verifier
+from agents.ppo_figures import margin_figure
 from agents.ppo_settings import default_file, make_env, read_settings
 from agents.rewards import SymlogReward, symlog
 from agents.search import Problem
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
 from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_NAMES
 from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.specs import FAILURE_REWARD
 
@@ -125,28 +130,57 @@ def test_the_verifier_follows_the_belief_and_learns() -> None:
         assert truth.remaining == 0
 
 
-def test_scalars_compare_the_two_simulators() -> None:
+class Optimist(FakeSimulator):
+    """Half the power and the same otherwise."""
+
+    def simulate(self, *arguments, **options):  # type: ignore[no-untyped-def]
+        outcomes = super().simulate(*arguments, **options)
+        return [replace(o, metrics={**o.metrics, "power": o.metrics["power"] / 2}) for o in outcomes if o.metrics]
+
+
+@pytest.fixture
+def verifier() -> Verifier:
+    """Two designs are verified, and every spec but power is seen as it is."""
     circuit = nmcf()
-
-    class Optimist(FakeSimulator):
-        """Half the power and the same otherwise."""
-
-        def simulate(self, *arguments, **options):  # type: ignore[no-untyped-def]
-            from dataclasses import replace
-
-            outcomes = super().simulate(*arguments, **options)
-            return [replace(o, metrics={**o.metrics, "power": o.metrics["power"] / 2}) for o in outcomes if o.metrics]
-
-    truth_simulator = FakeSimulator(circuit, always_works=True)
-    with Problem(circuit, backend=truth_simulator) as truth:
+    with Problem(circuit, backend=FakeSimulator(circuit, always_works=True)) as truth:
         verifier = Verifier(Optimist(circuit, always_works=True), truth, None)
-        new = verifier.verify(filled(), 2, step=1, every=True)
-        scalars = verification_scalars(verifier, new)
+        verifier.verify(filled(), 2, step=1, every=True)
+    return verifier
+
+
+def test_scalars_compare_the_two_simulators(verifier: Verifier) -> None:
+    new = verifier.verified
+    scalars = verification_scalars(verifier, new)
     assert scalars["spice/calls"] == 2
     assert scalars["spice/best_reward"] == max(row.measured.reward for row in new)
     assert scalars["gap/power"] < 0.0
     assert scalars["gap/gbw"] == 0.0
     assert scalars["gap/reward"] <= 0.0
+
+
+def test_the_figure_shows_both_simulators(verifier: Verifier) -> None:
+    row = verifier.verified[0]
+    (axes,) = margin_figure(row, verifier.truth.targets).axes
+    _, bars = axes.containers
+    (diamonds,) = (line for line in axes.lines if line.get_marker() == "D")
+    assert dict(zip(METRIC_NAMES, (bar.get_width() for bar in bars), strict=True)) == row.measured.margins
+    assert {METRIC_NAMES[int(y)]: x for x, y in diamonds.get_xydata()} == row.predicted.margins
+    assert row.predicted.margins["power"] > row.measured.margins["power"]
+
+
+def test_without_matplotlib_there_are_scalars_and_no_figure(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = Logger(folder=None, output_formats=[])
+    record_verification(logger, verifier, verifier.verified)
+    assert "spice/best_design" in logger.name_to_value
+    monkeypatch.delitem(sys.modules, "agents.ppo_figures")
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    logger = Logger(folder=None, output_formats=[])
+    record_verification(logger, verifier, verifier.verified)
+    assert set(logger.name_to_value) == set(verification_scalars(verifier, verifier.verified))
 
 
 def test_due_is_true_once_per_interval() -> None:
