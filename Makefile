@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test check format lint types bench docs setup ngspice clean
+.PHONY: help demo test check coverage package format bench docs setup ngspice clean
 
 help:
 	@echo "make demo    set everything up, size an amplifier on the surrogate, verify it in ngspice, write a report"
 	@echo "make test    set everything up, then run the test suite"
 	@echo "make check   formatting, lint and types"
+	@echo "make package use the built wheel in a fresh environment outside the checkout"
+	@echo "make coverage   the test suite, and which lines and branches it reaches, in build/coverage"
 	@echo "make bench   every benchmark of benchmarks/ (long)"
 	@echo "make docs    the documentation site, in build/docs"
 	@echo "make format  reformat the code"
@@ -36,6 +38,25 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The commands that tests start count, too; the workers that are forked around ngspice do not.
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --ngspice required $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
+# What a user gets: the wheel, first with its own requirements only, then with every extra that is not for contributors.
+# Without --no-compile, pip would compile thousands of modules of which few are imported.
+package: $(VENV)/.installed
+	@set -e; unset PYTHONPATH; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(BIN)/python -m hatchling build -t wheel -t sdist -d "$$folder"; \
+	$(PYTHON) -m venv "$$folder/venv"; wheel=$$(echo "$$folder"/*.whl); \
+	install="$$folder/venv/bin/python -m pip install --quiet --no-compile --constraint $(CURDIR)/constraints.txt"; \
+	try="$$folder/venv/bin/python -P $(CURDIR)/tests/installed.py"; cd "$$folder"; \
+	$$install "$$wheel"; venv/bin/zsgym --version; $$try; \
+	$$install "$$wheel[bench,export]"; $$try bench export
 
 format: setup
 	$(BIN)/ruff format .

@@ -29,7 +29,7 @@ def useful(rows: Rows, min_phase_margin: float) -> Rows:
 
 def pool_of(rows: Rows, train: int, test: int) -> dict[str, list[list[float]]]:
     """Split -> metrics of up to so many rows, chosen by the hash of their sizing, to six significant digits."""
-    chosen = {}
+    chosen: dict[str, list[list[float]]] = {}
     for split, limit in zip(SPLITS, (train, test), strict=True):
         side = rows.side(split)
         first = np.argsort(side.position)[:limit]

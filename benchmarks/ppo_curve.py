@@ -71,8 +71,8 @@ def median_curve(runs: Sequence[Run], name: str, grid: NDArray[np.float64]) -> N
     # A rate that no run has yet (no finished episode) stays empty.
     known = ~np.isnan(rows).all(axis=0)
     spread = np.full((3, len(grid)), np.nan)
-    for i, reduce in enumerate((np.nanmin, np.nanmedian, np.nanmax)):
-        spread[i, known] = reduce(np.array(rows)[:, known], axis=0)
+    values = np.array(rows)[:, known]
+    spread[:, known] = np.nanmin(values, axis=0), np.nanmedian(values, axis=0), np.nanmax(values, axis=0)
     return spread
 
 

@@ -123,12 +123,17 @@ def _confirmed(point: dict[str, Any] | None) -> str:
 # --- surrogate ------------------------------------------------------------------------------------------------------
 
 
+_ABLATION = "fast-"
+"""Checkpoints with such a name are variants of the shipped model, which only the table of variants shows."""
+
+
 def surrogate() -> str:
     """Every model on the widest held-out set of each circuit."""
     result = _read("surrogate_vs_spice")
     rows = []
     for name in _widest(result):
-        for i, (model, scores) in enumerate(result["results"][name].items()):
+        models = {m: scores for m, scores in result["results"][name].items() if not m.startswith(_ABLATION)}
+        for i, (model, scores) in enumerate(models.items()):
             inside, everything, means = scores["validity"]["in_bin"], scores["validity"]["all"], scores["summary"]
             rows.append(
                 [
@@ -145,6 +150,30 @@ def surrogate() -> str:
             )
     header = ["held-out rows", "model", "AUROC in-bin (all)", "failures caught at 5 % false alarms", "ECE"]
     return _table([*header, "median R²", "lowest R²", "90 % intervals cover", "spec verdicts flipped"], rows)
+
+
+def ablation() -> str:
+    """The trained checkpoints alone, with the number of rows that each has learnt."""
+    result = _read("surrogate_vs_spice")
+    rows = []
+    for name in _widest(result):
+        for model, facts in result["checkpoints"].items():
+            scores = result["results"][name][model]
+            learnt = sum(sides["train"] for sides in facts["rows"].values())
+            rows.append(
+                [
+                    _circuit_of(name),
+                    model,
+                    f"{facts['parameters']:,}",
+                    f"{learnt:,}",
+                    f"{scores['validity']['in_bin']['auroc']:.4f}",
+                    f"{scores['validity']['in_bin']['ece']:.3f}",
+                    f"{scores['summary']['median_r2']:.3f}",
+                    f"{scores['summary']['lowest_r2']:.3f}",
+                ]
+            )
+    header = ["circuit", "model", "parameters", "rows learnt", "AUROC, in-bin", "ECE", "median R²", "lowest R²"]
+    return _table(header, rows)
 
 
 def _circuit_of(test_set: str) -> str:
@@ -270,9 +299,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps-per-second": steps_per_second,
     "retraining": retraining,
     "surrogate": surrogate,
+    "ablation": ablation,
     "goals-missed": goals_missed,
     "hybrid": hybrid,
     "surrogate-speed": surrogate_speed,
+    "zero-shot": zero_shot,
     "spice-speed": spice_speed,
     "spice-throughput": spice_throughput,
     "spice-accuracy": spice_accuracy,

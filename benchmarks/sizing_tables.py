@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def table(problem: str, title: str, rows: Sequence[dict[str, Any]]) -> str:
             f"{row['reward']['median']:.4f}",
             f"{row['reward']['low']:.4f}",
             _count(row["calls"]["median"], row["budget"]),
-            _range(row["calls"], lambda calls, limit=row["budget"]: _count(calls, limit)),
+            _range(row["calls"], partial(_count, budget=row["budget"])),
             _seconds(row["seconds"]["median"]),
             _range(row["seconds"], _seconds),
             row["training_rows"],
@@ -125,4 +126,5 @@ def figure(results: Sequence[Result], path: Path) -> Path:
 def _best_after(result: Result, calls: np.ndarray) -> np.ndarray:
     """Best reward after so many calls; what was found last holds from the end of the search on."""
     rewards = np.array([step.reward for step in history_of(result)])
-    return rewards[np.minimum(calls, len(rewards)) - 1]
+    best: np.ndarray = rewards[np.minimum(calls, len(rewards)) - 1]
+    return best

@@ -16,6 +16,8 @@ import argparse
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +77,13 @@ def measure_speed_and_accuracy(
         converged = evaluate(circuit, sizing, circuit.conditions, CONVERGED)
         steps = [step_response(converged.time, converged.output, STEP, b) for b in _bands(simulator)]
         for label, reference in (("shipped", shipped.metrics), ("converged", converged.metrics | steps[1])):
-            for name, value in reference.items():
+            for name in reference:
                 if name in ("static_error", "ringing"):
                     continue
-                difference = abs(raw[name] - value) / (1.0 if name == "vos" else abs(value))
+                expected = _known(reference, name)
+                difference = abs(_known(raw, name) - expected) / (1.0 if name == "vos" else abs(expected))
                 differences.setdefault(name, {}).setdefault(label, []).append(difference)
-        settled = [step["settling_time"] for step in steps]
+        settled = [_known(step, "settling_time") for step in steps]
         ties.append(max(settled) / min(settled) > 1.05)
     accuracy = {
         name: {label: {"median": np.median(values), "max": max(values)} for label, values in labels.items()}
@@ -89,6 +92,13 @@ def measure_speed_and_accuracy(
     at_rest = [d for d, tie in zip(differences["settling_time"]["converged"], ties, strict=True) if not tie]
     accuracy["settling_time"]["converged, no tie"] = {"median": np.median(at_rest), "max": max(at_rest)}
     return _speed(efforts, n_shipped), {"sizings": len(sizings), "settling_ties": sum(ties), "metrics": accuracy}
+
+
+def _known(values: Mapping[str, float | None], name: str) -> float:
+    """A measurement that every amplifier has which is counted here."""
+    value = values[name]
+    assert value is not None, name
+    return value
 
 
 def _bands(simulator: NgspiceSimulator) -> list[float]:
@@ -124,7 +134,7 @@ def measure_throughput(circuit: Circuit, workers: int, count: int, seed: int) ->
         before = family_cpu_s()
         for start in tqdm(range(0, count, batch), desc="throughput", unit=f"x{batch}"):
             sizings = [sample(circuit, "uniform", seed, i) for i in range(start, start + batch)]
-            outcomes, elapsed = timed(lambda chosen=sizings: simulator.simulate(chosen))
+            outcomes, elapsed = timed(partial(simulator.simulate, sizings))
             seconds += elapsed
             reasons.update(str(outcome.failure or "works") for outcome in outcomes)
             memory.append(family_resident_mib())
@@ -149,7 +159,7 @@ def measure_stages(circuit: Circuit, simulator: NgspiceSimulator, count: int, se
     simulator.measure([sample(circuit, "uniform", seed, 10**6 + i) for i in range(10)])  # starts and warms the worker
     for index in tqdm(range(count), desc="stages", unit="sizing"):
         sizing = sample(circuit, "uniform", seed, index)
-        (measured,), wall = timed(lambda chosen=sizing: simulator.measure([chosen], errors="raise"))
+        (measured,), wall = timed(partial(simulator.measure, [sizing], errors="raise"))
         if not isinstance(measured, Measurement):
             continue
         stages = {name: 1e3 * seconds for name, seconds in measured.stages.items()}
@@ -167,7 +177,8 @@ def measure_stability(circuit: Circuit, strategy: str, count: int, seed: int) ->
 
     Only amplifiers with a live operating point and gain are counted; `count` of them.
     """
-    table, points, index = Counter[str](), [], 0
+    table, index = Counter[str](), 0
+    points: list[float] = []
     with NgspiceSimulator(circuit, keep_waveforms=True) as simulator, tqdm(total=count, desc=circuit.name) as bar:
         while table.total() < count:
             (measured,) = simulator.measure([sample(circuit, strategy, seed, index)], errors="raise")
@@ -175,13 +186,13 @@ def measure_stability(circuit: Circuit, strategy: str, count: int, seed: int) ->
             if not isinstance(measured, Measurement) or not _is_live(measured, simulator):
                 continue
             raw, policy = measured.raw, simulator.policy
-            comes_to_rest = raw["transient_complete"] == 1.0 and raw["ringing"] <= policy.max_ringing
-            poles = "left" if raw["max_pole_real"] <= policy.max_pole_real else "right"
+            comes_to_rest = raw["transient_complete"] == 1.0 and _known(raw, "ringing") <= policy.max_ringing
+            poles = "left" if _known(raw, "max_pole_real") <= policy.max_pole_real else "right"
             table[f"{poles} half-plane, {'comes to rest' if comes_to_rest else 'oscillates'}"] += 1
             if poles == "left" and comes_to_rest:
-                points.append(raw["transient_points"])
+                points.append(_known(raw, "transient_points"))
             bar.update()
-    quantiles = np.quantile(points, (0.5, 0.95, 1.0)) if points else (None,) * 3
+    quantiles: Sequence[float | None] = np.quantile(points, (0.5, 0.95, 1.0)).tolist() if points else (None,) * 3
     return {
         "strategy": strategy,
         "amplifiers": count,
