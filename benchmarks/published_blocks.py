@@ -80,7 +80,7 @@ def goals() -> str:
                 f"{s['seconds_median']:.1f} s",
             ]
         )
-    return _table(["circuit", "policy", "unseen sets of targets met in ngspice", "by the first call", "median"], rows)
+    return _table(["circuit", "policy", "unseen sets of targets met in ngspice", "by the first call", "median time"], rows)
 
 
 def steps_per_second() -> str:
