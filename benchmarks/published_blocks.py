@@ -80,7 +80,8 @@ def goals() -> str:
                 f"{s['seconds_median']:.1f} s",
             ]
         )
-    return _table(["circuit", "policy", "unseen sets of targets met in ngspice", "by the first call", "median time"], rows)
+    header = ["circuit", "policy", "unseen sets of targets met in ngspice", "by the first call", "median time"]
+    return _table(header, rows)
 
 
 def steps_per_second() -> str:

@@ -1,51 +1,24 @@
-"""Training learns, is exact about seeds and resuming, and says in one line what is wrong with its arguments."""
+"""Training learns, and is exact about seeds and resuming."""
 
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from surrogate import train as cli
 from surrogate import trainer as trainer_module
 from surrogate.checkpoint import Checkpoint
 from surrogate.config import SurrogateConfig, read_config
 from surrogate.corpus import Corpus, load_corpus
 from surrogate.predict import Predictor
 from surrogate.scores import auroc, r_squared
-from surrogate.train import main, train
+from surrogate.train import train
 from surrogate.trainer import Trainer, predict_all
 from tests.surrogate.synthetic import make_row, make_rows, nmcf, sizings, write_config, write_rows
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_NAMES
-
-
-@pytest.fixture(autouse=True)
-def _global_state_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command line sets torch's threads, and training its seed: not for the tests that follow."""
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-
-
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Just enough rows to have a working one on every side."""
-    return write_rows(tmp_path_factory.mktemp("small"), make_rows(nmcf(), 300, "log"))
-
-
-@pytest.fixture
-def config_file(small: Path, tmp_path: Path) -> Path:
-    return write_config(tmp_path / "tiny.yaml", [small], training={"epochs": 4}, model={"dropout": 0.1})
-
-
-@pytest.fixture
-def config(config_file: Path) -> SurrogateConfig:
-    return read_config(config_file)
 
 
 @pytest.fixture
@@ -103,6 +76,13 @@ def test_the_checkpoint_says_where_it_comes_from(trained: tuple[Checkpoint, Path
     assert provenance["initial"] is None
     assert set(checkpoint.topologies.values()) == {"nmcf", "nmcnr"}
     assert set(checkpoint.calibration) == {"pooled", *checkpoint.topologies}
+
+
+def test_the_checkpoint_counts_the_rows_that_it_was_limited_to(small: Path, tmp_path: Path) -> None:
+    settings = {"training": {"epochs": 1}, "data": {"limit": 150}}
+    rows = train(read_config(write_config(tmp_path / "c.yaml", [small], **settings)), tmp_path).provenance["rows"]
+    assert rows["nmcf"]["train"] == 150
+    assert rows["nmcf"]["calibration"] > 0
 
 
 def test_curves_are_written_for_tensorboard(trained: tuple[Checkpoint, Path]) -> None:
@@ -338,128 +318,7 @@ def test_fine_tuning_keeps_the_model(trained: tuple[Checkpoint, Path], small: Pa
         train(read_config(file), tmp_path / "run", folder / "tiny.safetensors")
 
 
-# --- command line ---------------------------------------------------------------------------------------------------
-
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command in a private folder; gives the error message, or an empty string."""
-
-    def run(*arguments: object) -> str:
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            return str(leaving.code)
-        return ""
-
-    monkeypatch.chdir(tmp_path)
-    return run
-
-
-def test_the_command_trains_and_reports(run: Run, config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--config", config_file, "--set", "training.epochs=1", "name=quick", "model.ffn=16") == ""
-    out = capsys.readouterr().out
-    assert "quick: " in out
-    assert "training rows of nmcf" in out
-    checkpoint = Checkpoint.load(Path("runs/quick/quick.safetensors"))
-    assert checkpoint.model.config.ffn == 16
-    assert checkpoint.provenance["config"]["training"]["epochs"] == 1
-    assert run("--config", config_file, "--set", "training.epochs=1", "name=quick", "model.ffn=16") == ""
-    assert "continuing after epoch 1" in capsys.readouterr().out
-    assert run("--config", config_file, "--set", "training.epochs=2", "name=quick", "model.ffn=16") != ""
-
-
-def test_the_data_of_the_command_line_win(run: Run, tmp_path: Path, small: Path) -> None:
-    file = write_config(tmp_path / "c.yaml", [Path("nowhere")], training={"epochs": 1})
-    assert "no sample log" in run("--config", file)
-    assert run("--config", file, "--data", small, "--run", tmp_path / "here") == ""
-    assert (tmp_path / "here" / "tiny.safetensors").is_file()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--set", "training.epoch=3"],
-            "there is no key 'training.epoch' to override. Did you mean 'training.epochs'?",
-        ),
-        (["--set", "epochs=3"], "there is no key 'epochs'"),
-        (["--set", "model=3"], "there is no key 'model'"),
-        (["--set", "name.x=3"], "there is no key 'name.x'"),
-        (["--set", "training.epochs.x=3"], "there is no key"),
-        (["--set", "training.epochs"], "--set needs KEY=VALUE, got 'training.epochs'"),
-        (["--set", "training.epochs=0"], "training.epochs: Input should be greater than 0 (got 0)"),
-        (["--set", "training.learning_rate=fast"], "training.learning_rate"),
-        (["--set", "model.heads=3"], "model: dim 16 is no multiple of heads 3"),
-        (["--set", "model.tokens=nets"], "'nets' is not valid here"),
-        (["--set", "data.paths=[]"], "data.paths"),
-        (["--set", "data.hold_out=[nmcf]"], "every circuit of the data sets is held out"),
-        (["--set", "calibration.coverage=1.5"], "calibration.coverage"),
-        (["--data", "nowhere"], "there is no sample log at nowhere"),
-        (["--init", "nowhere.safetensors"], "there is no checkpoint nowhere.safetensors"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
-    ],
-)
-def test_mistakes_are_one_line(run: Run, config_file: Path, arguments: list[str], message: str) -> None:
-    error = run("--config", config_file, *arguments)
-    assert error.startswith("error: ")
-    assert message in error
-    assert "\n" not in error
-
-
-@pytest.mark.parametrize(
-    ("section", "content", "message"),
-    [
-        ("training", {"epoch": 3}, "training.epoch: unknown key. Did you mean 'epochs'?"),
-        ("model", {"width": 3}, "model.width: unknown key"),
-        ("model", {"metrics": 12}, "model.metrics: unknown key"),
-        ("data", {"paths": []}, "data.paths"),
-    ],
-)
-def test_a_configuration_with_a_mistake_names_it(
-    run: Run, small: Path, tmp_path: Path, section: str, content: dict[str, Any], message: str
-) -> None:
-    file = write_config(tmp_path / "c.yaml", [small], **{section: content})
-    error = run("--config", file)
-    assert error.startswith(f"error: {file}: ")
-    assert message in error
-
-
-def test_an_interrupt_says_how_to_go_on(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "train", interrupted)
-    assert "same command" in run("--config", config_file)
-
-
-def test_the_command_uses_one_thread_unless_told(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    monkeypatch.setattr(cli, "train", lambda *_: None)
-    run("--config", config_file)
-    run("--config", config_file, "--threads", 2)
-    assert asked == [1, 2]
-
-
-def test_overrides_are_yaml(small: Path, tmp_path: Path) -> None:
-    file = write_config(tmp_path / "c.yaml", [small])
-    changed = read_config(file, {"data.hold_out": ["nmcnr"], "training.regress_failures": False, "data.limit": 7})
-    assert changed.data.hold_out == ("nmcnr",)
-    assert changed.training.regress_failures is False
-    assert changed.data.limit == 7
-    plain = read_config(file)
-    assert plain.model_dump() | {
-        "data": changed.model_dump()["data"],
-        "training": changed.model_dump()["training"],
-    } == (changed.model_dump())
-    assert (
-        json.loads(plain.model_dump_json())["training"]["epochs"]
-        == yaml.safe_load(file.read_text())["training"]["epochs"]
-    )
-    assert sys.version_info >= (3, 11)
+# --- prediction ------------------------------------------------------------------------------------------------------
 
 
 def test_predictions_of_many_rows_are_those_of_few(corpus: Corpus, config: SurrogateConfig, tmp_path: Path) -> None:
