@@ -65,6 +65,16 @@ def training_rows() -> str:
     return f"The surrogate owes the simulations that it learnt from, once for all specs: {owed}."
 
 
+def ppo_curve() -> str:
+    """Where the learning curves of PPO end: median and range over seeds."""
+    rows = []
+    for line in _read("ppo_curve")["lines"]:
+        ends = [[values[-1] for values in line[f"sizing/{name}"]] for name in ("validity_rate", "success_rate")]
+        shares = [f"{_percent(middle)} ({_percent(low)} to {_percent(high)})" for low, middle, high in ends]
+        rows.append([line["label"], str(len(line["runs"])), f"{line['steps'][-1]:,.0f}", *shares])
+    return _table(["run", "seeds", "steps", "sizings that work", "episodes that reach the guarded targets"], rows)
+
+
 def goals() -> str:
     """Unseen targets that goal-conditioned agents met."""
     rows = []
@@ -296,6 +306,7 @@ def spice_accuracy() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "sizing": sizing,
     "training-rows": training_rows,
+    "ppo-curve": ppo_curve,
     "goals": goals,
     "steps-per-second": steps_per_second,
     "retraining": retraining,
