@@ -22,8 +22,8 @@ from agents.problems import load_problem
 from agents.search import Design, Problem, distinct
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import Circuit, did_you_mean, load_circuit
-from zsgym.cli.output import write_text
 from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
+from zsgym.files import write_text
 from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.tables import spec_table

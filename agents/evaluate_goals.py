@@ -39,6 +39,7 @@ from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import TargetPool
 from zsgym.errors import ConfigError, ZsgymError
+from zsgym.files import write_text
 from zsgym.metrics import METRIC_NAMES
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator
@@ -229,9 +230,7 @@ def main() -> None:
         "provenance": provenance,
         "trials": [dataclasses.asdict(trial) for trial in trials],
     }
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(out)
+    write_text(out, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
     print(f"written: {out}")
 
 

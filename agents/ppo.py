@@ -49,9 +49,9 @@ from agents.ppo_designs import Archive, Verified, Verifier, report
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
 from agents.search import Problem
 from zsgym.circuits import Circuit, did_you_mean
-from zsgym.cli.output import write_text
 from zsgym.envs.registration import env_id
 from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
+from zsgym.files import write_text
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator

@@ -21,6 +21,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 
 from zsgym.errors import ZsgymError
+from zsgym.files import write_text
 from zsgym.samples.manifest import package_version, provenance_of_this_process
 
 RESULTS = Path(__file__).with_name("results")
@@ -85,10 +86,7 @@ def _processor() -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a result in one step; numbers that JSON cannot hold become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_plain(content), indent=1) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(_plain(content), indent=1) + "\n")
 
 
 def _plain(value: Any) -> Any:

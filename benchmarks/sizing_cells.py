@@ -20,6 +20,7 @@ from sizing_agents import AGENTS
 from agents.problems import load_problem
 from agents.search import Problem, Progress
 from surrogate.checkpoint import Checkpoint, shipped
+from zsgym.files import write_text
 from zsgym.samples.manifest import git_revision
 
 
@@ -89,7 +90,7 @@ def run_cells(wanted: list[Cell], folder: Path, processes: int) -> list[dict[str
     missing = [cell for cell in wanted if cell not in results]
     with tqdm(total=len(wanted), initial=len(results), desc="sizing", unit="cell") as bar:
         for cell, result in _in_processes(missing, processes):
-            _write(folder / cell.key, result)
+            write_text(folder / cell.key, json.dumps(result, allow_nan=False) + "\n")
             results[cell] = result
             last = history_of(result)[-1]
             bar.set_postfix_str(f"{cell.agent}, {cell.problem}, seed {cell.seed}: {last.simulations} simulations")
@@ -140,9 +141,3 @@ def _keyed(cell: Cell) -> tuple[Cell, dict[str, Any]]:
 def _ignore_interrupts() -> None:
     """Ctrl-C is the parent's: it ends the pool, and finished cells are on disk."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(result, allow_nan=False) + "\n")
-    partial.replace(path)

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.cli.output import print_json, write_text
+from zsgym.cli.output import print_json
 from zsgym.errors import ConfigError
+from zsgym.files import write_text
 from zsgym.quantities import quantity
 from zsgym.tables import table
 

@@ -1,28 +1,11 @@
-"""What commands write besides text for people: JSON for scripts, and files."""
+"""What commands write besides text for people: JSON for scripts."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
-
-from zsgym.errors import ConfigError
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; NaN and infinity are refused, because JSON has neither."""
     print(json.dumps(value, indent=2, allow_nan=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step, so that no reader ever sees half of it.
-
-    :raises ConfigError: it cannot be written there.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit
-from zsgym.cli.output import print_json, write_text
+from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_checkpoint, add_conditions, add_sizing, conditions_from, read_json, sizings_from
 from zsgym.errors import ConfigError
+from zsgym.files import write_text
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
