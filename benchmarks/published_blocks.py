@@ -49,6 +49,8 @@ def _calls(score: dict[str, Any] | None) -> str:
         return "-"
     calls = {which: _count(score["calls"][which]) for which in ("median", "low", "high")}
     found = f"{round(score['success_rate'] * score['seeds'])}/{score['seeds']} seeds"
+    if score["success_rate"] == 0.0:
+        return f"never, {found}"
     seconds = score["seconds"]["median"]
     time = "" if seconds is None else f", {seconds:.0f} s"
     return f"**{calls['median']}** ({calls['low']} to {calls['high']}), {found}{time}"

@@ -61,11 +61,13 @@ def _ppo(checkpoint: str) -> Solve:
 
 
 AGENTS: dict[str, Agent] = {
-    "random": Agent("random search, ngspice", False, on_ngspice(random_search())),
+    "random": Agent("random search with refinement, ngspice", False, on_ngspice(random_search())),
     "tpe": Agent("TPE, ngspice", False, on_ngspice(tpe())),
     "cma_es": Agent("CMA-ES, ngspice", False, on_ngspice(cma_es())),
     "random+surrogate": Agent(
-        "random search, surrogate", True, on_surrogate(lambda seed: proposer(random_search(), 4000, seed))
+        "random search with refinement, surrogate",
+        True,
+        on_surrogate(lambda seed: proposer(random_search(), 4000, seed)),
     ),
     "tpe+surrogate": Agent("TPE, surrogate", True, on_surrogate(lambda seed: proposer(tpe(), 1000, seed))),
     "cma_es+surrogate": Agent("CMA-ES, surrogate", True, on_surrogate(lambda seed: proposer(cma_es(), 6000, seed))),
