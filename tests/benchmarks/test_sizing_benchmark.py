@@ -58,7 +58,7 @@ def test_scores_count_calls_and_training_rows() -> None:
 def test_the_table_says_who_loses() -> None:
     text = table("nmcf", "NMCF", scores(RESULTS, {"nmcf": 1000}))
     lines = {line.split(",")[0]: line for line in text.splitlines()}
-    assert "1/3" in lines["random search"] and "> 10" in lines["random search"]  # noqa: PT018
+    assert "1/3" in lines["random search with refinement"] and "> 10" in lines["random search with refinement"]  # noqa: PT018
     assert "3/3" in lines["gradient"] and "1,002" in lines["gradient"]  # noqa: PT018
 
 
