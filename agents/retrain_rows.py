@@ -53,9 +53,9 @@ class Base:
             rows = {name: _limited(r, limit) for name, r in rows.items()}
         return Base(rows, digest_of(rows.values()), policy)
 
-    def counts(self) -> dict[str, dict[str, int]]:
+    def counts(self) -> dict[str, dict[Side, int]]:
         """Rows by circuit and side."""
-        return {name: {side: len(r.side(side).vectors) for side in SIDES} for name, r in self.rows.items()}
+        return {name: r.counts() for name, r in self.rows.items()}
 
 
 def _limited(rows: Rows, limit: int) -> Rows:

@@ -42,7 +42,7 @@ from tqdm import tqdm
 
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.config import CalibrationConfig
-from surrogate.data import SIDES, Rows
+from surrogate.data import Rows
 from zsgym.simulators import make_simulator
 
 CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
@@ -221,7 +221,7 @@ def _data_facts(data: Data, paths: Sequence[Path]) -> dict[str, Any]:
     return {
         "paths": [str(path) for path in paths],
         "hash": data.digest,
-        "rows": {r.circuit.name: {side: len(r.side(side).vectors) for side in SIDES} for r in data.pooled},
+        "rows": {r.circuit.name: r.counts() for r in data.pooled},
         "test_sets": {t.name: {"in_bin": len(t.rows.vectors), "outside": len(t.outside)} for t in data.tests},
         "scales": {name: [s.kind for s in getattr(data.scales, name)] for name in ("metrics", "auxiliary")},
     }

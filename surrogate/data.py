@@ -72,6 +72,10 @@ class Rows:
         """The rows where a mask is true, or those with some positions, in this order, which may repeat."""
         return Rows(self.circuit, *(column[rows] for column in self.arrays))
 
+    def counts(self) -> dict[Side, int]:
+        """How many rows stand on each side."""
+        return {name: len(self.side(name).position) for name in SIDES}
+
     def distinct(self) -> "Rows":
         """Each sizing once: the first row of each, in their order."""
         return self.take(np.sort(np.unique(self.position, return_index=True)[1]))

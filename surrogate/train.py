@@ -19,7 +19,7 @@ from surrogate.calibration import CalibrationRows, calibrate, fit_precision, mah
 from surrogate.checkpoint import Checkpoint
 from surrogate.config import SurrogateConfig, read_config
 from surrogate.corpus import Corpus, load_corpus
-from surrogate.data import SIDES, to_batch
+from surrogate.data import to_batch
 from surrogate.model import SurrogateModel
 from surrogate.trainer import Trainer, predict_all
 from surrogate.transforms import CLIP
@@ -93,8 +93,7 @@ def train(config: SurrogateConfig, folder: Path, initial: Path | None = None) ->
         "policy": corpus.policy,
         "data_hash": corpus.digest,
         "rows": {
-            r.circuit.name: {side: len(r.side(side).vectors) for side in SIDES}
-            | {"train": len(r.side("train").drawn(config.data.limit).vectors)}
+            r.circuit.name: r.counts() | {"train": len(r.side("train").drawn(config.data.limit).vectors)}
             for r in corpus.rows
         },
         "best_epoch": trainer.best_epoch,
