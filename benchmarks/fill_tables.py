@@ -26,8 +26,10 @@ def pages() -> list[Path]:
 def filled(text: str) -> str:
     """A page with its blocks as the results say.
 
-    :raises SystemExit: it asks for a block that does not exist.
+    :raises SystemExit: it asks for a block that does not exist, or a block has no end.
     """
+    if text.count("<!-- figures:") != len(_BLOCK.findall(text)):
+        raise SystemExit("error: a block of figures has no '<!-- end -->', or a name that is not of a-z and '-'")
 
     def fill(match: re.Match[str]) -> str:
         name = match["name"]

@@ -33,3 +33,8 @@ def test_a_typed_figure_is_found_and_mended(
 def test_an_unknown_block_is_named() -> None:
     with pytest.raises(SystemExit, match="no figures 'spice-sped'"):
         filled("<!-- figures: spice-sped -->\n<!-- end -->\n")
+
+
+def test_a_block_without_an_end_is_refused() -> None:
+    with pytest.raises(SystemExit, match="has no '<!-- end -->'"):
+        filled("<!-- figures: sizing -->\n| 1000 times |\n")
