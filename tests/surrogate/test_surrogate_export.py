@@ -15,6 +15,7 @@ from surrogate import export
 from surrogate.checkpoint import Checkpoint
 from surrogate.export import OUTPUTS, BakedSurrogate, compare
 from surrogate.predict import Predictor, ZeroShotWarning
+from surrogate.transforms import Transform
 from tests.surrogate.synthetic import RC_LOADED, TINY_PINS, nmcf, nmcnr, untrained_checkpoint, vectors
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.errors import ConfigError
@@ -38,13 +39,9 @@ def mixed(circuit: Circuit, count: int) -> np.ndarray:
 
 
 def assert_same(found: Sequence[Any], predictor: Predictor, values: np.ndarray) -> None:
-    expected = predictor.predict(values)
+    expected, scales = predictor.predict(values), predictor.checkpoint.normaliser.metrics
     for name, answer in zip(OUTPUTS, found, strict=True):
-        answer, wanted = np.asarray(answer), getattr(expected, name)
-        if wanted.dtype == bool:
-            assert np.array_equal(answer, wanted), name
-        else:
-            np.testing.assert_allclose(answer, wanted, rtol=export.TOLERANCE, atol=1e-30, err_msg=name)
+        assert export.difference(np.asarray(answer), getattr(expected, name), scales) < export.TOLERANCE, name
 
 
 def with_expressions() -> Circuit:
@@ -127,6 +124,26 @@ def test_the_file_says_what_it_is(exported: tuple[Path, Predictor]) -> None:
     assert float(facts["threshold"]) == predictor.calibration.threshold
     assert json.loads(facts["exported_by"])["command"]
     assert [output.name for output in model.graph.output] == list(OUTPUTS)
+
+
+def test_a_difference_is_measured_on_the_scale_of_training() -> None:
+    """An offset of a nanovolt where a hundredth of it was expected is rounding; a hundredth of a decade is not."""
+    scales = (Transform("asinh", 1e-4, 0.0, 1.0), Transform("log10", 1e6, 0.0, 0.5))
+    expected = np.array([[1e-11, 1e6]])
+    assert export.difference(np.array([[1e-9, 1e6]]), expected, scales) == pytest.approx(1e-5, rel=0.05)
+    assert export.difference(np.array([[1e-11, 10**6.01]]), expected, scales) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("found", [[[np.nan, 1e6]], [[1e-11, -1e6]], [[1e-11, np.inf]]])
+def test_a_missing_or_impossible_number_is_never_within_rounding(found: list[list[float]]) -> None:
+    scales = (Transform("asinh", 1e-4, 0.0, 1.0), Transform("log10", 1e6, 0.0, 0.5))
+    assert export.difference(np.array(found), np.array([[1e-11, 1e6]]), scales) == np.inf
+
+
+def test_verdicts_are_the_same_or_not() -> None:
+    verdicts = np.array([True, False])
+    assert export.difference(verdicts, verdicts, ()) == 0.0
+    assert export.difference(~verdicts, verdicts, ()) == np.inf
 
 
 def test_a_file_of_another_model_is_noticed(exported: tuple[Path, Predictor]) -> None:
