@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 from common import RESULTS, format_table, new_figure, provenance, save_figure, write_json
+from curves import Curve, read_curves
 from numpy.typing import NDArray
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from zsgym.errors import ConfigError
 
 CURVES = {
     "sizing/validity_rate": "sizings that work",
@@ -31,10 +33,10 @@ _PLACES = ("run", "resume", "quiet", "log")
 
 @dataclass(frozen=True)
 class Run:
-    """One run. curves: name -> (steps, values)."""
+    """One run, and its curves by name."""
 
     arguments: dict[str, Any]
-    curves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    curves: dict[str, Curve]
 
     @property
     def group(self) -> str:
@@ -45,13 +47,7 @@ class Run:
 def read_run(folder: Path) -> Run:
     """The curves of a run of agents/ppo.py."""
     arguments = json.loads((folder / "arguments.json").read_text())
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    curves = {}
-    for name in set(CURVES) & set(events.Tags()["scalars"]):
-        scalars = {event.step: event.value for event in events.Scalars(name)}  # a resumed run repeats a few steps
-        curves[name] = (np.array(list(scalars), dtype=float), np.array(list(scalars.values())))
-    return Run({name: value for name, value in arguments.items() if name not in _PLACES}, curves)
+    return Run({name: value for name, value in arguments.items() if name not in _PLACES}, read_curves(folder, CURVES))
 
 
 def median_curve(runs: Sequence[Run], name: str, grid: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -96,7 +92,7 @@ def main() -> None:
     for folder in arguments.runs:
         try:
             run = read_run(folder)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ConfigError) as error:
             raise SystemExit(f"error: {folder} holds no run of agents/ppo.py: {error}") from None
         groups.setdefault(run.group, []).append(run)
     labels = arguments.labels or [label_of(runs[0]) for runs in groups.values()]

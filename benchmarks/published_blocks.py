@@ -8,6 +8,8 @@ from typing import Any
 from common import RESULTS
 from sizing_agents import AGENTS
 
+from zsgym.outcome import Failure
+
 
 def _read(name: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
@@ -121,6 +123,19 @@ def retraining() -> str:
     return _table(["after round", "simulations", *(_start(run) for run in runs)], rows)
 
 
+def retraining_effect() -> str:
+    """Each run before its first round and after its last: own targets, gap of the designs, and what was rolled back."""
+    rows = []
+    for run in _read("retrain_rounds")["runs"]:
+        ends = (run["points"][0], run["points"][-1])
+        gaps = [sum(p["metric_gap"].values()) / len(p["metric_gap"]) for p in ends]
+        refused = [str(r["round"]) for r in run["rounds"] if not r["promoted"]]
+        own = [f"{p['published']['confirmed']} of {p['published']['designs']}" for p in ends]
+        rows.append([_start(run), *own, *(f"{gap:.2f}" for gap in gaps), ", ".join(refused) or "none"])
+    header = ["run", "own targets confirmed, before", "after", "gap of the designs, before", "after"]
+    return _table([*header, "rounds rolled back"], rows)
+
+
 def _start(run: dict[str, Any]) -> str:
     circuit = run["env"].removeprefix("zsgym/").removesuffix("-v0")
     return f"{circuit}, from " + (f"{run['base_rows']:,} rows" if run["base_rows"] else "the shipped checkpoint")
@@ -187,6 +202,16 @@ def ablation() -> str:
             )
     header = ["circuit", "model", "parameters", "rows learnt", "AUROC, in-bin", "ECE", "median R²", "lowest R²"]
     return _table(header, rows)
+
+
+def training() -> str:
+    """What training each checkpoint took."""
+    rows = []
+    for run in _read("training_curves")["runs"]:
+        speed = sorted(run["rows_per_s"])[len(run["rows_per_s"]) // 2]
+        sizes = [f"{run['parameters']:,}", f"{run['rows']:,}", f"{len(run['epochs'])}"]
+        rows.append([run["name"], *sizes, f"{speed:,.0f}", f"{run['minutes'][-1]:.0f}"])
+    return _table(["run", "parameters", "rows", "epochs", "rows per second", "minutes on one core"], rows)
 
 
 def _circuit_of(test_set: str) -> str:
@@ -271,7 +296,17 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
-# --- ngspice --------------------------------------------------------------------------------------------------------
+# --- data and ngspice -----------------------------------------------------------------------------------------------
+
+
+def data_sets() -> str:
+    """What became of the sizings of each data set."""
+    sets = _read("data_sets")["sets"]
+    reasons = [reason.value for reason in Failure if any(reason.value in s["failures"] for s in sets)]
+    rows = [["rows", *(f"{s['rows']:,}" for s in sets)]]
+    rows += [[f"`{r}`", *(_percent(s["failures"].get(r, 0) / s["rows"], 1) for s in sets)] for r in reasons]
+    rows.append(["**works**", *(f"**{_percent(s['working'] / s['rows'], 1)}**" for s in sets)])
+    return _table(["first reason", *(f"{s['circuit'].upper()}, {s['strategy']}" for s in sets)], rows)
 
 
 def spice_speed() -> str:
@@ -313,12 +348,15 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "goals": goals,
     "steps-per-second": steps_per_second,
     "retraining": retraining,
+    "retraining-effect": retraining_effect,
     "surrogate": surrogate,
     "ablation": ablation,
+    "training": training,
     "goals-missed": goals_missed,
     "hybrid": hybrid,
     "surrogate-speed": surrogate_speed,
     "zero-shot": zero_shot,
+    "data-sets": data_sets,
     "spice-speed": spice_speed,
     "spice-throughput": spice_throughput,
     "spice-accuracy": spice_accuracy,

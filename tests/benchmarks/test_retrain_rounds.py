@@ -18,7 +18,8 @@ def _found(designs: int, confirmed: int, gap: float, **more: Any) -> dict[str, A
     kind = {"reward_gap": gap, "metric_gap": dict.fromkeys(METRIC_NAMES, gap)}
     kinds = {"best": kind, "random": {"reward_gap": None, "metric_gap": {}}}
     none = {"designs": 0, "confirmed": 0, "share": None, "interval": None}
-    return {"labelled": 20, "checkpoint": "c", "kinds": kinds, "claims": claims, "certain": none, **more}
+    shares = {"claims": claims, "certain": none, "published": none}
+    return {"labelled": 20, "checkpoint": "c", "kinds": kinds, **shares, **more}
 
 
 def _state(folder: Path, rounds: list[dict[str, Any]], **more: Any) -> Path:

@@ -1,6 +1,7 @@
 """The documentation does what it says: its code runs, its commands and their options exist, and its site builds."""
 
 import argparse
+import json
 import os
 import re
 import runpy
@@ -122,6 +123,43 @@ def commands() -> list[Any]:
                 if command and shlex.split(command)[0] not in OTHER_PROGRAMS:
                     known.setdefault(command, f"{block.page.name}:{block.line}")
     return [pytest.param(shlex.split(command), id=f"{where}:{command}") for command, where in known.items()]
+
+
+_ON_THE_SIDE = {"--out": 1, "--runs": 1, "--processes": 1, "--no-log": 0, "--parts": None}
+"""Options that say where and how a benchmark runs and not what it measures, and their numbers of values (None: any)."""
+
+
+def essence(words: list[str]) -> tuple[str, ...]:
+    """A command without its folder and without the options that do not change the result."""
+    kept = [Path(words[0]).name]
+    skip: float = 0
+    for word in words[1:]:
+        if word in _ON_THE_SIDE:
+            count = _ON_THE_SIDE[word]
+            skip = float("inf") if count is None else count
+        elif word.startswith("--") or skip <= 0:
+            kept.append(word)
+            skip = 0
+        else:
+            skip -= 1
+    return tuple(kept)
+
+
+def recorded_commands() -> list[Any]:
+    """What made the published results, as they say themselves."""
+    found = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        content = json.loads(path.read_text())
+        origin = content.get("provenance", content)
+        parts = [origin] if "command" in origin else list(origin.values())
+        found += [pytest.param(part["command"], id=f"{path.stem}-{i}") for i, part in enumerate(parts)]
+    return found
+
+
+@pytest.mark.parametrize("command", recorded_commands())
+def test_a_published_result_was_made_by_a_command_of_the_documentation(command: list[str]) -> None:
+    documented = {essence(p.values[0][1:]) for p in commands() if p.values[0][0] == "python"}
+    assert essence(command) in documented
 
 
 @pytest.mark.parametrize("words", commands())
