@@ -120,7 +120,7 @@ def retraining() -> str:
         points = [run["points"][i] if i < len(run["points"]) else None for run in runs]
         budget = next(p["simulations"] for p in points if p is not None)
         rows.append([str(i), f"{budget:,}", *(_confirmed(p) for p in points)])
-    return _table(["after round", "simulations", *(_start(run) for run in runs)], rows)
+    return _table(["after round", "simulations", *(run["label"] for run in runs)], rows)
 
 
 def retraining_effect() -> str:
@@ -131,14 +131,9 @@ def retraining_effect() -> str:
         gaps = [sum(p["metric_gap"].values()) / len(p["metric_gap"]) for p in ends]
         refused = [str(r["round"]) for r in run["rounds"] if not r["promoted"]]
         own = [f"{p['published']['confirmed']} of {p['published']['designs']}" for p in ends]
-        rows.append([_start(run), *own, *(f"{gap:.2f}" for gap in gaps), ", ".join(refused) or "none"])
+        rows.append([run["label"], *own, *(f"{gap:.2f}" for gap in gaps), ", ".join(refused) or "none"])
     header = ["run", "own targets confirmed, before", "after", "gap of the designs, before", "after"]
     return _table([*header, "rounds rolled back"], rows)
-
-
-def _start(run: dict[str, Any]) -> str:
-    circuit = run["env"].removeprefix("zsgym/").removesuffix("-v0")
-    return f"{circuit}, from " + (f"{run['base_rows']:,} rows" if run["base_rows"] else "the shipped checkpoint")
 
 
 def _confirmed(point: dict[str, Any] | None) -> str:

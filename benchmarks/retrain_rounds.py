@@ -41,6 +41,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         simulations += found["labelled"]
     return {
         "name": folder.name,
+        "label": _label(state["identity"]),
         "env": state["identity"]["env"],
         "base_rows": state["identity"]["base_rows"],
         "identity": state["identity"],
@@ -49,6 +50,13 @@ def read_run(folder: Path) -> dict[str, Any]:
         "points": points,
         "rounds": [{key: r[key] for key in ("round", "promoted", "refused", "untouched")} for r in rounds],
     }
+
+
+def _label(identity: Mapping[str, Any]) -> str:
+    """What a run began with."""
+    circuit = identity["env"].removeprefix("zsgym/").removesuffix("-v0")
+    rows = identity["base_rows"]
+    return f"{circuit}, from " + (f"{rows:,} rows" if rows else "the shipped checkpoint")
 
 
 def _point(number: int, simulations: int, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,47 +113,43 @@ def _mean(values: Mapping[str, float]) -> float | None:
 
 def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Confirmed share, gap of the designs, and the gap of each metric before and after, of several runs."""
-    figure, axes = new_figure(1, 3, 12.0, 3.6)
+    figure, axes = new_figure(1, 3, 12.0, 4.0)
     share, gap, metrics = axes[0]
-    for i, (run, colour) in enumerate(zip(runs, COLOURS, strict=False)):
-        _draw_share(share, run, colour, 7 if i % 2 == 0 else -14)  # so that the counts of two runs keep apart
+    for run, colour in zip(runs, COLOURS, strict=False):
+        _draw_share(share, run, colour)
         rounds = [p["after_rounds"] for p in run["points"]]
-        gap.plot(rounds, [_mean(p["metric_gap"]) for p in run["points"]], "o-", color=colour, label=run["name"])
+        gap.plot(rounds, [_mean(p["metric_gap"]) for p in run["points"]], "o-", color=colour)
         gap.plot(rounds, [_mean(p["metric_gap_random"]) for p in run["points"]], "x:", color=colour, alpha=0.6)
     share.axhline(0.9, color="#7f7f7f", linestyle="--", linewidth=1)
     share.set(title="Designs called feasible that ngspice confirms", xlabel="rounds of retraining", ylim=(0, 1.09))
     gap.set(title="|surrogate - ngspice| (standard deviations)", xlabel="rounds of retraining")
     gap.set_ylim(bottom=0)
+    gap.plot([], [], "o-", color="#7f7f7f", label="designs of the searches")
     gap.plot([], [], "x:", color="#7f7f7f", label="random sizings")
     gap.legend()
     _draw_metrics(metrics, runs)
+    figure.legend(*share.get_legend_handles_labels(), loc="outside lower center", ncols=len(runs))
     for axis in (share, gap):
         axis.xaxis.get_major_locator().set_params(integer=True)
     return save_figure(figure, path)
 
 
-def _draw_share(axis: Any, run: Mapping[str, Any], colour: str, above: int) -> None:
-    """:param above: where the counts stand, in points above the curve."""
+def _draw_share(axis: Any, run: Mapping[str, Any], colour: str) -> None:
     points = [p for p in run["points"] if p["claims"]["designs"]]
     rounds = [p["after_rounds"] for p in points]
     shares = [p["claims"]["share"] for p in points]
     low, high = zip(*(p["claims"]["interval"] for p in points), strict=True) if points else ((), ())
-    axis.plot(rounds, shares, "o-", color=colour, label=run["name"])
+    axis.plot(rounds, shares, "o-", color=colour, label=run["label"])
     axis.fill_between(rounds, low, high, color=colour, alpha=0.15, linewidth=0)
-    for p in points:
-        text = f"{p['claims']['confirmed']}/{p['claims']['designs']}"
-        place = (p["after_rounds"], p["claims"]["share"])
-        axis.annotate(text, place, (0, above), textcoords="offset points", fontsize=7, color=colour, ha="center")
 
 
 def _draw_metrics(axis: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     for run, colour in zip(runs, COLOURS, strict=False):
         for point, marker, alpha in ((run["points"][0], "o", 0.45), (run["points"][-1], "D", 1.0)):
             gaps = [point["metric_gap"].get(name) for name in METRIC_NAMES]
-            after = f"after {point['after_rounds']}"
-            axis.plot(
-                gaps, range(len(METRIC_NAMES)), marker, color=colour, alpha=alpha, label=f"{run['name']}, {after}"
-            )
+            axis.plot(gaps, range(len(METRIC_NAMES)), marker, color=colour, alpha=alpha)
+    axis.plot([], [], "o", color="#7f7f7f", alpha=0.45, label="before the first round")
+    axis.plot([], [], "D", color="#7f7f7f", label="after the last")
     axis.set_yticks(range(len(METRIC_NAMES)), METRIC_NAMES)
     axis.invert_yaxis()
     axis.set(title="The same by metric, on the designs", xlim=(0, None))
