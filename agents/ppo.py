@@ -303,7 +303,7 @@ def main() -> None:
     arguments = parse(Arguments, __doc__)
     try:
         _run(arguments)
-    except ZsgymError as error:
+    except (ZsgymError, OSError) as error:  # TensorBoard raises the second when the disk is full
         raise SystemExit(f"error: {error}") from None
 
 
@@ -331,7 +331,7 @@ def _run(arguments: Arguments) -> None:
     with truth:
         _require_ngspice(arguments, truth)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "arguments.json").write_text(json.dumps(dataclasses.asdict(arguments), indent=1) + "\n")
+        write_text(folder / "arguments.json", json.dumps(dataclasses.asdict(arguments), indent=1) + "\n")
         print(f"{title}: ppo, seed {arguments.seed}, in {folder}")
         try:
             verifier = train(arguments, folder, truth, title, checkpoint)

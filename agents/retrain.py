@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,7 +37,7 @@ from safetensors import SafetensorError
 import zsgym  # noqa: F401  (registers the environments)
 from agents.retrain_card import model_card
 from agents.retrain_choose import ChooseSettings, Chosen, choose
-from agents.retrain_label import findings, label, write_json
+from agents.retrain_label import findings, label
 from agents.retrain_learn import GateSettings, StartSettings, fine_tune, judge_promotion, untouched_scores
 from agents.retrain_rows import Base, LearnSettings, mixed_corpus
 from agents.retrain_search import SearchSettings, search
@@ -46,6 +45,7 @@ from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.data import Rows, read_rows
 from zsgym.circuits import Circuit, load_circuit, read_model
 from zsgym.errors import ConfigError, ZsgymError
+from zsgym.files import copy_file, write_text
 from zsgym.samples.generate import only_run_in
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import Simulator, make_simulator
@@ -221,7 +221,7 @@ class Loop:
             surrogate = SurrogateSimulator(self.circuit, checkpoint=self._path(self.state["current"]))
             rng = np.random.default_rng([self.arguments.seed, stream, 1])
             chosen = choose(search(surrogate, self.settings.search, rng), surrogate, count, settings, rng)
-            write_json(place, [c.as_dict() for c in chosen])
+            write_text(place, json.dumps([c.as_dict() for c in chosen], indent=1) + "\n")
         chosen = [Chosen(**fields) for fields in json.loads(place.read_text(encoding="utf-8"))]
         labels = label(
             self.circuit,
@@ -271,12 +271,9 @@ class Loop:
 
     def _save(self) -> None:
         """State, current checkpoint under its stable name, model card."""
-        write_json(self.folder / "state.json", self.state)
-        stable = self.folder / "surrogate.safetensors"
-        partial = stable.with_suffix(".partial")
-        shutil.copyfile(self._path(self.state["current"]), partial)
-        partial.replace(stable)
-        (self.folder / "MODEL_CARD.md").write_text(model_card(self.state, self.current), encoding="utf-8")
+        write_text(self.folder / "state.json", json.dumps(self.state, indent=1) + "\n")
+        copy_file(self._path(self.state["current"]), self.folder / "surrogate.safetensors")
+        write_text(self.folder / "MODEL_CARD.md", model_card(self.state, self.current))
 
     def _path(self, relative: str) -> Path:
         return self.folder / relative

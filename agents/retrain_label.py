@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -16,7 +14,6 @@ from tqdm import tqdm
 from agents.retrain_choose import Chosen
 from surrogate.data import Normaliser
 from zsgym.circuits import Circuit
-from zsgym.errors import SampleLogError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.samples import ErrorRecord, Sample, SampleLog, read_samples, sample_id
 from zsgym.samples.generate import simulate_batch
@@ -25,24 +22,6 @@ from zsgym.specs import meets_all, reward, spec_margins
 
 _BATCH = 8
 """Sizings per worker and call: what a killed process has to simulate again at most."""
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a file in one step, so that a crash leaves the old one or the new one.
-
-    :raises SampleLogError: it cannot be written (disk full); the old file is untouched.
-    """
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise SampleLogError(f"cannot write {path}: {error.strerror}") from error
 
 
 def read_labels(directory: Path) -> dict[str, Sample]:

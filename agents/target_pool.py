@@ -18,6 +18,7 @@ from surrogate.data import Rows, digest_of, read_labels
 from zsgym.circuits import load_circuit
 from zsgym.envs.targets import SPLITS, PoolFile, TargetPool
 from zsgym.errors import ConfigError, ZsgymError
+from zsgym.files import write_text
 from zsgym.metrics import METRIC_NAMES
 from zsgym.samples.manifest import provenance_of_this_process
 
@@ -74,7 +75,7 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     head = json.dumps(pool.model_dump(exclude={"train", "test"}), indent=1)[:-2]
     splits = (f' "{split}": [\n  ' + ",\n  ".join(map(json.dumps, chosen[split])) + "\n ]" for split in SPLITS)
-    path.write_text(head + ",\n" + ",\n".join(splits) + "\n}\n")
+    write_text(path, head + ",\n" + ",\n".join(splits) + "\n}\n")
     print(f"{path}: {len(pool.train)} amplifiers to learn on, {len(pool.test)} for evaluation")
 
 

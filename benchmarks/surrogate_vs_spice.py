@@ -43,6 +43,7 @@ from tqdm import tqdm
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.config import CalibrationConfig
 from surrogate.data import Rows
+from zsgym.files import new_file
 from zsgym.simulators import make_simulator
 
 CONFIDENCES = (0.8, 0.9, 0.95, 0.99)
@@ -93,10 +94,8 @@ def _cached_raw(
         "answers_per_s": sum(len(r.vectors) for r in asked) / (time.perf_counter() - fitted),
     }
     arrays = {f"{field}{k}": getattr(part, field) for k, part in enumerate(raw) for field in Raw._fields}
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".partial.npz")
-    np.savez(partial, allow_pickle=False, **arrays, **{k: np.array(v) for k, v in cost.items()})
-    partial.replace(place)
+    with new_file(place) as partial, partial.open("wb") as file:  # numpy appends .npz to a path
+        np.savez(file, allow_pickle=False, **arrays, **{k: np.array(v) for k, v in cost.items()})
     return raw, cost
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from surrogate.calibration import Calibration
@@ -26,6 +26,7 @@ from surrogate.model import ModelConfig, SurrogateModel
 from surrogate.transforms import Transform
 from zsgym.circuits import DEFAULT_VERDICT
 from zsgym.errors import ZsgymError
+from zsgym.files import new_file
 from zsgym.metrics import METRIC_NAMES
 
 FORMAT = "zsgym-surrogate"
@@ -68,7 +69,10 @@ class Checkpoint:
         return str(self.provenance.get("policy", DEFAULT_VERDICT))
 
     def save(self, path: Path) -> None:
-        """Write the file; an existing one is replaced only by a complete new one."""
+        """Write the file; an existing one is replaced only by a complete new one.
+
+        :raises ConfigError: it cannot be written.
+        """
         metadata = {
             "format": FORMAT,
             "version": VERSION,
@@ -81,11 +85,10 @@ class Checkpoint:
         }
         tensors = {f"model.{name}": tensor.contiguous() for name, tensor in self.model.state_dict().items()}
         tensors |= {"embedding.mean": self.mean.contiguous(), "embedding.precision": self.precision.contiguous()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         header = json.dumps(metadata)
-        save_file(tensors, partial, metadata={"zsgym": header, "sha256": _checksum(header, tensors)})
-        partial.replace(path)
+        content = save(tensors, metadata={"zsgym": header, "sha256": _checksum(header, tensors)})
+        with new_file(path) as place:
+            place.write_bytes(content)
 
     @staticmethod
     def load(path: Path) -> "Checkpoint":

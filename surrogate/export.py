@@ -38,6 +38,7 @@ from surrogate.predict import RANGE_SLACK, Predictor
 from surrogate.transforms import CLIP, Kind, Transform
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.errors import ConfigError, ZsgymError
+from zsgym.files import new_file
 from zsgym.metrics import METRICS
 from zsgym.netlist import Expression
 from zsgym.netlist.expressions import Call, Name, Negation, Node, Number, Operation
@@ -183,15 +184,9 @@ def export(checkpoint: Checkpoint, circuit: Circuit, path: Path) -> float:
     proto = _traced(BakedSurrogate(predictor).eval(), len(circuit.parameters))
     onnx.helper.set_model_props(proto, _metadata(checkpoint, circuit, predictor))
     onnx.checker.check_model(proto)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        onnx.save(proto, partial)
-        difference = compare(predictor, partial)
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    return difference
+    with new_file(path) as place:
+        onnx.save(proto, place)
+        return compare(predictor, place)
 
 
 def _traced(model: BakedSurrogate, parameters: int) -> Any:

@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = read_config(arguments.config, overrides)
         folder = arguments.run or Path("runs") / config.name
         train(config, folder, arguments.init)
-    except ZsgymError as error:
+    except (ZsgymError, OSError) as error:  # TensorBoard raises the second when the disk is full
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit("\ninterrupted; start the same command again to continue") from None

@@ -1,5 +1,6 @@
 """The training loop: deterministic, resumable after every epoch, with curves for TensorBoard."""
 
+import io
 import pickle
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from surrogate.losses import losses
 from surrogate.model import ModelConfig, Prediction, SurrogateModel
 from surrogate.scores import auroc, r_squared
 from zsgym.errors import ConfigError
+from zsgym.files import new_file
 from zsgym.metrics import METRIC_NAMES
 
 _CHUNK = 512
@@ -122,9 +124,10 @@ class Trainer:
             "progress": [self.epoch, self.best_epoch, self.best_loss],
             "run": self._identity,
         }
-        partial = self.folder / "state.partial"
-        torch.save(state, partial)
-        partial.replace(self.folder / "state.pt")
+        content = io.BytesIO()
+        torch.save(state, content)
+        with new_file(self.folder / "state.pt") as place:  # where torch would call a full disk an unexpected position
+            place.write_bytes(content.getbuffer())
 
     def resume(self) -> bool:
         """Continue the run in the folder, if there is one.

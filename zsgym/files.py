@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from zsgym.errors import ConfigError
+from zsgym.errors import ConfigError, ZsgymError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step, so that no reader ever sees half of it.
+@contextlib.contextmanager
+def new_file(path: Path, error: type[ZsgymError] = ConfigError) -> Iterator[Path]:
+    """A place to write a file to, which gets its name when the block has ended well and the file is on the disk.
 
-    :raises ConfigError: it cannot be written there.
+    If the block fails, what stood under the name before still does, and nothing else is left. Missing folders are made.
+
+    :raises error: it cannot be written; the message names the file and the cause.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    except OSError as problem:
+        raise error(f"cannot write {path}: {problem.strerror or problem}") from problem
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def write_text(path: Path, text: str, error: type[ZsgymError] = ConfigError) -> None:
+    """Write a text file in one step, as `new_file`."""
+    with new_file(path, error) as place:
+        place.write_text(text, encoding="utf-8")
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """Copy a file in one step, as `new_file`."""
+    with new_file(path) as place:
+        shutil.copyfile(source, place)

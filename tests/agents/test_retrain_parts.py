@@ -13,7 +13,7 @@ import torch
 from agents.belief import Belief
 from agents.retrain import Settings
 from agents.retrain_choose import ChooseSettings, Chosen, choose
-from agents.retrain_label import findings, label, wilson, write_json
+from agents.retrain_label import findings, label, wilson
 from agents.retrain_learn import GateSettings, judge_promotion, untouched_scores, widen_intervals
 from agents.retrain_rows import Base, LearnSettings, mixed_corpus
 from agents.retrain_search import Crowd, SearchSettings, draw_targets, search
@@ -22,7 +22,6 @@ from surrogate.data import read_rows, to_batch
 from tests.agents.retrain_setup import SETTINGS, RuleSimulator
 from tests.surrogate.synthetic import make_row, make_rows, nmcf, nmcnr, sizings, untrained_checkpoint, write_rows
 from zsgym.circuits import read_model
-from zsgym.errors import SampleLogError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.paths import data_root
 from zsgym.pdk.geometry import inside_models
@@ -196,14 +195,6 @@ def test_a_lost_sizing_is_recorded_and_the_others_are_kept(tmp_path: Path) -> No
 )
 def test_the_interval_of_a_share(successes: int, trials: int, low: float, high: float) -> None:
     assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    write_json(tmp_path / "state.json", {"round": 1})
-    (tmp_path / "state.partial").mkdir()
-    with pytest.raises(SampleLogError, match=r"state\.json"):
-        write_json(tmp_path / "state.json", {"round": 2})
-    assert '"round": 1' in (tmp_path / "state.json").read_text()
 
 
 # --- training rows and gate -----------------------------------------------------------------------------------------

@@ -269,11 +269,11 @@ def test_a_failed_save_leaves_the_old_file(
     checkpoint.save(path)
     before = path.read_bytes()
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "save_file", full)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ConfigError, match=r"cannot write .*model\.safetensors: No space"):
         replace(checkpoint, provenance={}).save(path)
     assert path.read_bytes() == before
 

@@ -15,6 +15,7 @@ them, so that `--help` is immediate.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import warnings
@@ -77,17 +78,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("zsgym: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has gone (`zsgym circuits | head`); Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone (`zsgym circuits | head`)
+        _drop_output()
         return OK
     except ZsgymError as error:
         print(f"zsgym: error: {error}", file=sys.stderr)
         return USAGE if _is_users_mistake(error) else INFRASTRUCTURE
+    except OSError as error:  # our output goes to a full disk
+        _drop_output()
+        print(f"zsgym: error: {error.filename or 'cannot write the output'}: {error.strerror}", file=sys.stderr)
+        return INFRASTRUCTURE
+
+
+def _drop_output() -> None:
+    """What is still buffered can go nowhere, of which Python would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_users_mistake(error: ZsgymError) -> bool:
-    """A log that is not there, or belongs to something else, is a wrong argument; one that cannot be written is not."""
+    """A log that is not there, or belongs to something else, is a wrong argument; one that cannot be written is not.
+
+    Nor is any file that the disk has no room for.
+    """
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return False
     if isinstance(error, SampleLogError):
         return not isinstance(error.__cause__, OSError)
     return isinstance(error, ValueError)  # ConfigError, and a checkpoint that cannot be used

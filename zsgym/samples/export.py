@@ -15,7 +15,6 @@ metric that a success under the `measured` policy does not have. Rows that a sur
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ from typing import Any
 
 from zsgym.circuits import Circuit
 from zsgym.errors import ConfigError, SampleLogError
+from zsgym.files import new_file, write_text
 from zsgym.metrics import METRICS
 from zsgym.netlist import Device, DeviceKind
 from zsgym.outcome import Sizing
@@ -98,25 +98,17 @@ def export_zerosim(samples: Iterable[Sample], circuit: Circuit, path: str | os.P
     """
     path = Path(path)
     nodes = graph_nodes(circuit)
-    temporary = path.with_name(f".{path.name}.partial")
+    key = path.with_suffix(".nodes.json")
+    write_text(key, json.dumps(describe_nodes(nodes), indent=1) + "\n", SampleLogError)
     count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".nodes.json").write_text(json.dumps(describe_nodes(nodes), indent=1) + "\n")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write("[")
-            for sample in samples:
-                if not sample.predicted:
-                    file.write(",\n" if count else "\n")
-                    json.dump(zerosim_sample(circuit, sample, nodes), file, allow_nan=False)
-                    count += 1
-            file.write("\n]\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise SampleLogError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with new_file(path, SampleLogError) as place, place.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for sample in samples:
+            if not sample.predicted:
+                file.write(",\n" if count else "\n")
+                json.dump(zerosim_sample(circuit, sample, nodes), file, allow_nan=False)
+                count += 1
+        file.write("\n]\n")
     return count
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import zsgym
 from zsgym.errors import SampleLogError
+from zsgym.files import write_text
 
 MANIFEST = "manifest.json"
 _PACKAGES = ("numpy", "scipy", "pyarrow")
@@ -39,14 +40,7 @@ def write_manifest(directory: str | os.PathLike[str], manifest: Mapping[str, Any
 
     :raises SampleLogError: it cannot be written.
     """
-    path = Path(directory) / MANIFEST
-    temporary = path.with_name(f".{MANIFEST}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise SampleLogError(f"cannot write {path}: {error.strerror or error}") from error
+    write_text(Path(directory) / MANIFEST, json.dumps(manifest, indent=2) + "\n", SampleLogError)
 
 
 def provenance_of_this_process() -> dict[str, Any]:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,6 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsgym.errors import SampleLogError
+from zsgym.files import new_file
 from zsgym.samples.log import PARTS, SEGMENTS
 from zsgym.samples.reader import LogPath, ReadReport, log_files, read_records
 from zsgym.samples.schema import Sample
@@ -117,18 +117,8 @@ def write_part(table: pa.Table, path: Path, replaces: Iterable[str] = ()) -> Non
     :raises SampleLogError: it cannot be written.
     """
     metadata = {**(table.schema.metadata or {}), _REPLACES: json.dumps(sorted(replaces)).encode()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd", write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise SampleLogError(f"cannot write {path}: {error.strerror or error}") from error
+    with new_file(path, SampleLogError) as place:
+        pq.write_table(table.replace_schema_metadata(metadata), place, compression="zstd", write_page_checksum=True)
 
 
 def replaced_files(part: Path) -> list[str]:
