@@ -33,6 +33,9 @@ def main() -> None:
     parser.add_argument(
         "--problems", nargs="+", default=["nmcf", "nmcf-hard", "nmcnr"], metavar="NAME", help="see configs/problems"
     )
+    parser.add_argument(
+        "--skip", nargs="+", default=[], metavar="AGENT/PROBLEM", help="combinations to leave out, shown as a dash"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="default: 1 2 3 4 5")
     parser.add_argument("--budget", type=int, default=1000, help="ngspice simulations per cell (default: %(default)s)")
     parser.add_argument("--checkpoint", default="", help="surrogate; default: the one that comes with the package")
@@ -56,7 +59,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for problem in arguments.problems:
         if problem not in list_problems():
             raise ConfigError(f"unknown problem {problem!r}. {did_you_mean(problem, list_problems())}")
-    wanted = cells(arguments.agents, arguments.problems, arguments.seeds, arguments.budget, arguments.checkpoint)
+    pairs = [(agent, problem) for problem in arguments.problems for agent in arguments.agents]
+    names = {f"{agent}/{problem}": (agent, problem) for agent, problem in pairs}
+    for name in arguments.skip:
+        if name not in names:
+            raise ConfigError(f"--skip: {name!r} is no agent with a problem of this run. {did_you_mean(name, names)}")
+        pairs.remove(names[name])
+    wanted = cells(pairs, arguments.seeds, arguments.budget, arguments.checkpoint)
     results = run_cells(wanted, arguments.runs, arguments.processes)
     checkpoint = Checkpoint.load(Path(arguments.checkpoint) if arguments.checkpoint else shipped())
     trained = {circuit: sum(sides.values()) for circuit, sides in checkpoint.provenance.get("rows", {}).items()}

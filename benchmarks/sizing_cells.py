@@ -45,15 +45,17 @@ class Cell:
         return "_".join(filter(None, parts)) + ".json"
 
 
-def cells(agents: list[str], problems: list[str], seeds: list[int], budget: int, checkpoint: str) -> list[Cell]:
-    """Every combination; the seeds are the outermost loop, so that an interrupted run has compared all agents."""
+def cells(pairs: list[tuple[str, str]], seeds: list[int], budget: int, checkpoint: str) -> list[Cell]:
+    """Every agent and problem with every seed, in whose order an interrupted run has compared all agents.
+
+    :param pairs: agent and problem.
+    """
     path = Path(checkpoint) if checkpoint else shipped()
-    known = (str(path), Checkpoint.load(path).sha256[:12]) if any(AGENTS[a].surrogate for a in agents) else ("", "")
+    known = (str(path), Checkpoint.load(path).sha256[:12]) if any(AGENTS[a].surrogate for a, _ in pairs) else ("", "")
     return [
         Cell(agent, problem, seed, budget, *(known if AGENTS[agent].surrogate else ("", "")))
         for seed in seeds
-        for problem in problems
-        for agent in agents
+        for agent, problem in pairs
     ]
 
 

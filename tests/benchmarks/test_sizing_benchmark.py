@@ -93,7 +93,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_finished_cells_are_not_repeated(tmp_path: Path, quick: list[str]) -> None:
-    wanted = cells(["fake"], ["nmcf", "nmcf-hard"], [1, 2], 8, "")
+    wanted = cells([("fake", "nmcf"), ("fake", "nmcf-hard")], [1, 2], 8, "")
     first = run_cells(wanted[:3], tmp_path, 1)
     assert len(quick) == 3
     second = run_cells(wanted, tmp_path, 1)
@@ -104,7 +104,7 @@ def test_finished_cells_are_not_repeated(tmp_path: Path, quick: list[str]) -> No
 
 
 def test_a_cell_of_other_targets_is_run_again(tmp_path: Path, quick: list[str]) -> None:
-    [cell] = cells(["fake"], ["nmcf"], [1], 8, "")
+    [cell] = cells([("fake", "nmcf")], [1], 8, "")
     run_cells([cell], tmp_path, 1)
     kept = json.loads((tmp_path / cell.key).read_text())
     (tmp_path / cell.key).write_text(json.dumps({**kept, "targets": {**kept["targets"], "power": 1.0}}))
@@ -115,7 +115,7 @@ def test_a_cell_of_other_targets_is_run_again(tmp_path: Path, quick: list[str]) 
 def test_a_new_surrogate_makes_new_cells_for_those_who_use_it() -> None:
     old, new = (Cell("gradient", "nmcf", 1, 8, "a.safetensors", sha) for sha in ("aaa", "bbb"))
     assert old.key != new.key
-    plain = cells(["random", "gradient"], ["nmcf"], [1], 8, "")
+    plain = cells([("random", "nmcf"), ("gradient", "nmcf")], [1], 8, "")
     assert [bool(cell.checkpoint_hash) for cell in plain] == [False, True]
 
 
@@ -135,6 +135,13 @@ def test_the_benchmark_writes_scores_and_figure(
     assert written["scores"][1]["training_rows"] > 1000, "the shipped surrogate owes its training data"
     assert (tmp_path / "sizing.png").stat().st_size > 10_000
     assert "fake, surrogate" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["sizing.py", *asked, *common, "--skip", "fake/nmcnr"])
+    sizing.main()
+    left = {(row["problem"], row["agent"]) for row in json.loads((tmp_path / "sizing.json").read_text())["scores"]}
+    assert left == {("nmcf", "fake"), ("nmcf", "fake+surrogate"), ("nmcnr", "fake+surrogate")}
+    monkeypatch.setattr(sys, "argv", ["sizing.py", *asked, *common, "--skip", "fake/nmcn"])
+    with pytest.raises(SystemExit, match=r"Did you mean 'fake/nmcnr'\?"):
+        sizing.main()
     monkeypatch.setattr(sys, "argv", ["sizing.py", "--agents", "gradiant", *common])
     with pytest.raises(SystemExit, match=r"Did you mean 'gradient'\?"):
         sizing.main()
