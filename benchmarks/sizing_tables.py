@@ -101,7 +101,7 @@ def figure(results: Sequence[Result], path: Path) -> Path:
     """Best verified reward against ngspice calls: median over seeds as a line, the range as a band."""
     problems = list(dict.fromkeys((r["problem"], r["title"]) for r in results))
     agents = list(dict.fromkeys(r["agent"] for r in results))
-    fig, axes = new_figure(1, len(problems), 4.6 * len(problems), 3.6)
+    fig, axes = new_figure(1, len(problems), 4.6 * len(problems), 4.0)
     for ax, (problem, title) in zip(axes[0], problems, strict=True):
         budget = max(r["budget"] for r in results if r["problem"] == problem)
         calls = np.unique(np.round(np.logspace(0, math.log10(budget), 200))).astype(int)
@@ -119,7 +119,8 @@ def figure(results: Sequence[Result], path: Path) -> Path:
         ax.set_yscale("symlog", linthresh=0.1)
         ax.set_ylim(-120.0, 0.05)
         ax.set_yticks([-100, -10, -1, -0.1, 0], ["-100", "-10", "-1", "-0.1", "0"])
-    axes[0][-1].legend(loc="lower right", fontsize=7)
+    lines = {line.get_label(): line for ax in axes[0] for line in ax.get_lines()}
+    fig.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4, fontsize=8)
     return save_figure(fig, path)
 
 
