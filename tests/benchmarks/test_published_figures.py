@@ -26,7 +26,7 @@ def test_a_typed_figure_is_found_and_mended(
         main(["--check"])
     assert "1000" in page.read_text(), "a check writes nothing"
     main([])
-    assert page.read_text() == block.format(published_blocks.spice_speed() + "\n")
+    assert page.read_text() == block.format(published_blocks.BLOCKS["spice-speed"]() + "\n")
     main(["--check"])
 
 
