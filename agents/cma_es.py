@@ -22,7 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about a missing matplotlib, which nobody asked for
-    import cma
+    try:
+        import cma
+    except ImportError:
+        raise SystemExit('error: this agent needs the package cma: pip install "zsgym[bench]"') from None
 
 from agents.command import Arguments, main, option
 from agents.loop import MakeOptimiser

@@ -22,10 +22,11 @@ from agents.problems import load_problem
 from agents.search import Design, Problem, distinct
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import Circuit, did_you_mean, load_circuit
-from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
-from zsgym.files import write_text
+from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
+from zsgym.files import check_writable, write_text
 from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.scripts import INTERRUPTED, ending_in_one_line
 from zsgym.tables import spec_table
 
 A = TypeVar("A")
@@ -87,26 +88,35 @@ def main(
     :param make: optimiser from the arguments. :param propose: what proposes designs from a surrogate instead.
     """
     torch.set_num_threads(1)
-    arguments = parse(kind, doc)
-    try:
-        _run(arguments, agent, make, propose)
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
+    with ending_in_one_line():
+        _run(parse(kind, doc), agent, make, propose)
 
 
 def parse(kind: type[A], doc: str | None) -> A:
-    """Command line arguments as a dataclass whose fields were made by `option`."""
+    """Command line arguments as a dataclass whose fields were made by `option`.
+
+    :raises ConfigError: a seed that is none.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         text = field.metadata["help"]
         flag = f"--{field.name.replace('_', '-')}"
         if isinstance(field.default, bool):
+            text += f" (default: {'yes' if field.default else 'no'})"
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=text)
             continue
         kind_of = int if field.default is None else type(field.default)
         shown = "" if field.default in (None, "") else " (default: %(default)s)"
         parser.add_argument(flag, type=kind_of, default=field.default, help=text + shown)
-    return kind(**vars(parser.parse_args()))
+    arguments = kind(**vars(parser.parse_args()))
+    check_seed(getattr(arguments, "seed", 0))
+    return arguments
+
+
+def check_seed(seed: int) -> None:
+    """:raises ConfigError: it is no seed for every generator that is used."""
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"a seed is a number from 0 to {2**32 - 1}, got {seed}")
 
 
 def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: ProposeFrom | None) -> None:
@@ -117,6 +127,8 @@ def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: Propo
     budget = arguments.BUDGETS[arguments.backend] if arguments.budget is None else arguments.budget
     if budget < 1 or arguments.verify < 1:
         raise ConfigError(f"budget and verify must be at least 1, got {budget} and {arguments.verify}")
+    if arguments.out:
+        check_writable(Path(arguments.out))
     direct = arguments.backend == "ngspice"
     print(f"{title}: {agent}, seed {arguments.seed}")
     common: dict[str, Any] = {"targets": targets, "log": arguments.log, "agent": agent, "seed": arguments.seed}
@@ -136,6 +148,8 @@ def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: Propo
                 propose_and_verify(truth, belief, proposals, k=arguments.verify, seed=arguments.seed)
         except KeyboardInterrupt:
             print("\ninterrupted; the best design so far:", file=sys.stderr)
+            _report(arguments, agent, truth, belief)
+            raise SystemExit(INTERRUPTED) from None
         except (SimulatorMissingError, PdkError) as error:
             if belief is None:
                 raise
@@ -175,7 +189,8 @@ def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | N
     if best is None:
         raise SystemExit("nothing was simulated")
     name, seconds = truth.simulator.name, truth.history[-1].seconds
-    print(f"\n{truth.simulations} sizings answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}")
+    sizings = "1 sizing" if truth.simulations == 1 else f"{truth.simulations} sizings"
+    print(f"\n{sizings} answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}")
     print(spec_report(best, truth.targets))
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in best.sizing.items()))
     if arguments.out:

@@ -32,7 +32,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from safetensors import SafetensorError
 
 import zsgym  # noqa: F401  (registers the environments)
 from agents.retrain_card import model_card
@@ -44,10 +43,11 @@ from agents.retrain_search import SearchSettings, search
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.data import Rows, read_rows
 from zsgym.circuits import Circuit, load_circuit, read_model
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.files import copy_file, write_text
 from zsgym.samples.generate import only_run_in
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.scripts import ending_in_one_line
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
 
@@ -209,7 +209,7 @@ class Loop:
             "untouched": self._scores(self.current, self._new_rows()),
         }
         self._save()
-        _say(f"after {after} rounds: {_summary(found)}")
+        _say(f"after round {after}: {_summary(found)}")
 
     def _labelled(
         self, folder: Path, strategy: str, count: int, settings: ChooseSettings, stream: int
@@ -310,7 +310,10 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     parser.add_argument("--rounds", type=int, default=defaults.rounds, help="rounds (default: %(default)s)")
     parser.add_argument("--per-round", type=int, default=defaults.per_round, help="labels per round (%(default)s)")
     parser.add_argument("--run", type=Path, default=defaults.run, help="folder of the run (default: %(default)s)")
-    parser.add_argument("--data", type=Path, nargs="+", default=defaults.data, metavar="DIR", help="base data sets")
+    data = " ".join(map(str, defaults.data))
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=defaults.data, metavar="DIR", help=f"base data sets (default: {data})"
+    )
     parser.add_argument("--init", type=Path, metavar="FILE", help="checkpoint to start from (default: the shipped one)")
     parser.add_argument(
         "--base-rows", type=int, metavar="N", help="start from a weak checkpoint, trained on N rows per circuit"
@@ -326,20 +329,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     torch.set_num_threads(1)
     again = "no labelled sample is lost; start the same command again to continue"
-    try:
-        with only_run_in(arguments.run):
-            loop = Loop(arguments)
+    with ending_in_one_line(f"interrupted: {again}"), only_run_in(arguments.run):
+        loop = Loop(arguments)
+        with ending_in_one_line(f"interrupted: {again}", failed=again):
             try:
-                loop.run()
+                state = loop.run()
             finally:
                 loop.simulator.close()
-    except ConfigError as error:
-        raise SystemExit(f"error: {error}") from None
-    except (ZsgymError, OSError, SafetensorError) as error:
-        raise SystemExit(f"error: {error}\n{again}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(f"\ninterrupted: {again}") from None
-    print(f"checkpoint: {arguments.run / 'surrogate.safetensors'}, model card: {arguments.run / 'MODEL_CARD.md'}")
+    kept = [str(r["round"]) for r in state["rounds"] if r["promoted"]]
+    what = f"of round {kept[-1]}" if kept else "unchanged, no candidate was better"
+    print(f"checkpoint: {arguments.run / 'surrogate.safetensors'} ({what})")
+    print(f"model card: {arguments.run / 'MODEL_CARD.md'}")
 
 
 if __name__ == "__main__":

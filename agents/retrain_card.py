@@ -18,8 +18,8 @@ def model_card(state: Mapping[str, Any], checkpoint: Checkpoint) -> str:
         _origin(state, checkpoint),
         "## Use\n\n"
         "Predicts whether a sizing works and its eleven metrics, at the default conditions of the circuits below:\n"
-        '`backend="surrogate", checkpoint=PATH`. Made for agents that search on it; a design that it calls feasible\n'
-        "is a candidate, to be simulated before anybody relies on it.\n\n"
+        '`backend="surrogate", backend_options={"checkpoint": PATH}`. Made for agents that search on it; a\n'
+        "design that it calls feasible is a candidate, to be simulated before anybody relies on it.\n\n"
         "Limits: other conditions, corners and circuits; sizings far from its training rows (`in_distribution` is\n"
         "false there); the shares below hold for the searches of this run and targets like theirs, and a stronger\n"
         "optimiser may still find errors.",

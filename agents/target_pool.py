@@ -17,10 +17,11 @@ import numpy as np
 from surrogate.data import Rows, digest_of, read_labels
 from zsgym.circuits import load_circuit
 from zsgym.envs.targets import SPLITS, PoolFile, TargetPool
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.files import write_text
 from zsgym.metrics import METRIC_NAMES
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.scripts import ending_in_one_line
 
 
 def useful(rows: Rows, min_phase_margin: float) -> Rows:
@@ -50,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="file (default: targets/NAME.json beside the circuit file)")
     arguments = parser.parse_args()
-    try:
+    with ending_in_one_line():
         circuit = load_circuit(arguments.circuit)
         labels, policy = read_labels(arguments.data)
         if circuit.name not in labels:
@@ -59,8 +60,6 @@ def main() -> None:
         chosen = pool_of(rows, arguments.train, arguments.test)
         if not all(chosen.values()):
             raise ConfigError(f"too few working amplifiers of {circuit.name}: a split of the pool would be empty")
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
     facts = {
         **provenance_of_this_process(),
         "data": [os.path.relpath(path) for path in arguments.data],
@@ -72,7 +71,6 @@ def main() -> None:
         circuit=circuit.name, netlist_hash=circuit.netlist_hash, metrics=METRIC_NAMES, provenance=facts, **chosen
     )
     path = arguments.out or TargetPool.path(circuit)
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = json.dumps(pool.model_dump(exclude={"train", "test"}), indent=1)[:-2]
     splits = (f' "{split}": [\n  ' + ",\n  ".join(map(json.dumps, chosen[split])) + "\n ]" for split in SPLITS)
     write_text(path, head + ",\n" + ",\n".join(splits) + "\n}\n")

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+try:
+    import optuna
+except ImportError:
+    raise SystemExit('error: this agent needs the package optuna: pip install "zsgym[bench]"') from None
 
 from agents.command import Arguments, main, option
 from agents.loop import MakeOptimiser

@@ -20,9 +20,9 @@ import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from zsgym.errors import ZsgymError
 from zsgym.files import write_text
 from zsgym.samples.manifest import package_version, provenance_of_this_process
+from zsgym.scripts import ending_in_one_line
 
 RESULTS = Path(__file__).with_name("results")
 """Default folder of JSON files and figures."""
@@ -50,13 +50,9 @@ plt.rcParams.update(_STYLE)
 def run_resumable(run: Callable[[], Any]) -> None:
     """Run a benchmark that can be continued, with one thread; a user's mistake and Ctrl-C end in one line each."""
     torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            run()
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit(f"\ninterrupted; to continue: {shlex.join([sys.executable, *sys.argv])}") from None
+    again = shlex.join([sys.executable, *sys.argv])
+    with ending_in_one_line(f"interrupted; to continue: {again}"), threadpool_limits(1):
+        run()
 
 
 def provenance(*packages: str, **facts: Any) -> dict[str, Any]:

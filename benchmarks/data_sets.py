@@ -15,10 +15,11 @@ import numpy as np
 from common import RESULTS, format_table, provenance, write_json
 
 from surrogate.data import digest_of, read_rows
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.outcome import Failure
 from zsgym.samples import read_table
 from zsgym.samples.dataset import info
+from zsgym.scripts import ending_in_one_line
 
 
 def read_set(path: Path) -> dict[str, Any]:
@@ -53,10 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("sets", type=Path, nargs="+", help="folders of zsgym dataset generate")
     parser.add_argument("--out", type=Path, default=RESULTS / "data_sets.json")
     arguments = parser.parse_args(argv)
-    try:
+    with ending_in_one_line():
         sets = [read_set(path) for path in arguments.sets]
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
     reasons = [reason.value for reason in Failure if any(reason.value in s["failures"] for s in sets)]
     rows = [[reason, *(s["failures"].get(reason, 0) for s in sets)] for reason in reasons]
     totals = [[name, *(s[name] for s in sets)] for name in ("working", "rows", "infrastructure_errors")]

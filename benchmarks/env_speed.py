@@ -31,7 +31,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
-from zsgym.errors import ZsgymError
+from zsgym.scripts import ending_in_one_line
 
 GOAL = 1500.0
 """Steps per second of PPO on the surrogate, with the log, on two cores: what the project asks of itself."""
@@ -169,16 +169,13 @@ def main() -> None:
     if arguments.quick:
         arguments.rounds, arguments.steps, arguments.ngspice_steps = 2, 1024, 16
     torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            measured = cases(arguments, Path(folder))
-            for _ in tqdm(range(arguments.rounds), unit="round", desc="environment speed"):
-                for case in measured:
-                    case.measure()
+    with ending_in_one_line(), tempfile.TemporaryDirectory() as folder:
+        measured = cases(arguments, Path(folder))
+        for _ in tqdm(range(arguments.rounds), unit="round", desc="environment speed"):
             for case in measured:
-                case.env.close()
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
+                case.measure()
+        for case in measured:
+            case.env.close()
     results = [case.result() for case in measured]
     facts = provenance("torch", "stable-baselines3", "gymnasium", env=arguments.env, workers=arguments.workers)
     write_json(arguments.out, {"provenance": facts, "goal_steps_per_s": GOAL, "results": results})

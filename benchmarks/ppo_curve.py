@@ -20,6 +20,7 @@ from curves import Curve, read_curves
 from numpy.typing import NDArray
 
 from zsgym.errors import ConfigError
+from zsgym.scripts import reason
 
 CURVES = {
     "sizing/validity_rate": "sizings that work",
@@ -93,7 +94,7 @@ def main() -> None:
         try:
             run = read_run(folder)
         except (OSError, ValueError, ConfigError) as error:
-            raise SystemExit(f"error: {folder} holds no run of agents/ppo.py: {error}") from None
+            raise SystemExit(f"error: {folder} holds no run of agents/ppo.py: {reason(error)}") from None
         groups.setdefault(run.group, []).append(run)
     labels = arguments.labels or [label_of(runs[0]) for runs in groups.values()]
     if len(labels) != len(groups):

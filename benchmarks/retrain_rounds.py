@@ -17,6 +17,7 @@ from common import COLOURS, RESULTS, format_table, new_figure, provenance, save_
 
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_NAMES
+from zsgym.scripts import ending_in_one_line, reason
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -28,7 +29,9 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {place}: {error}. It is written by agents/retrain.py --run {folder}") from None
+        raise ConfigError(
+            f"cannot read {place}: {reason(error)}. It is written by agents/retrain.py --run {folder}"
+        ) from None
     rounds = state.get("rounds", [])
     audit = state.get("audit", {})
     searched = [*rounds, *([audit] if audit.get("after") == len(rounds) else [])]  # an older one has been overtaken
@@ -164,10 +167,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=RESULTS / "retrain_rounds.json", help="JSON; the figure goes beside"
     )
     arguments = parser.parse_args(argv)
-    try:
+    with ending_in_one_line():
         runs = [read_run(folder) for folder in arguments.runs]
-    except ConfigError as error:
-        raise SystemExit(f"error: {error}") from None
     for run in runs:
         print(table(run))
     write_json(arguments.out, {"runs": runs, "provenance": provenance()})

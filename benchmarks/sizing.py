@@ -23,7 +23,8 @@ from sizing_tables import figure, scores, table
 from agents.problems import list_problems, load_problem
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import did_you_mean
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
+from zsgym.scripts import ending_in_one_line
 
 
 def main() -> None:
@@ -43,12 +44,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/sizing"), help="folder of finished cells")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of JSON and figure")
     arguments = parser.parse_args()
-    try:
+    with ending_in_one_line(f"interrupted; finished cells are kept in {arguments.runs}: run it again to go on"):
         run(arguments)
-    except KeyboardInterrupt:
-        raise SystemExit(f"interrupted; finished cells are kept in {arguments.runs}: run it again to go on") from None
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from common import RESULTS, format_table, new_figure, provenance, save_figure, w
 from curves import read_curves
 
 from surrogate.checkpoint import Checkpoint
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_NAMES
+from zsgym.scripts import ending_in_one_line
 
 _SPEED = "rows_per_s"
 _AUROC = "validation/auroc"
@@ -79,10 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
+    with ending_in_one_line():
         runs = [read_run(folder) for folder in arguments.runs]
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
     header = ["run", "rows", "epochs", "rows/s, median", "minutes", "AUROC", "median R2", "lowest R2"]
     table = [
         [run["name"], run["rows"], len(run["epochs"]), float(np.median(run["rows_per_s"])), float(run["minutes"][-1])]

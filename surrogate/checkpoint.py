@@ -124,7 +124,7 @@ class Checkpoint:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Tensors, metadata and checksum of a file."""
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}")
+        raise CheckpointError(f"there is no checkpoint {path}; `python -m surrogate.train` writes checkpoints")
     try:
         with safe_open(path, framework="pt") as file:
             found = file.metadata() or {}

@@ -37,7 +37,7 @@ from surrogate.model import Structure
 from surrogate.predict import RANGE_SLACK, Predictor
 from surrogate.transforms import CLIP, Kind, Transform
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.files import new_file
 from zsgym.metrics import METRICS
 from zsgym.netlist import Expression
@@ -45,6 +45,7 @@ from zsgym.netlist.expressions import Call, Name, Negation, Node, Number, Operat
 from zsgym.pdk.geometry import SIZE_LIMITS, SIZE_TOLERANCE
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.sampling import sample
+from zsgym.scripts import ending_in_one_line
 
 OUTPUTS = ("p_valid", "valid", "metrics", "low", "high", "in_distribution")
 TOLERANCE = 1e-3
@@ -298,12 +299,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: NAME of checkpoint and circuit, .onnx")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
+    with ending_in_one_line():
         circuit = load_circuit(options.circuit)
         out = options.out or Path(f"{options.checkpoint.stem}-{circuit.name}.onnx")
         difference = export(Checkpoint.load(options.checkpoint), circuit, out)
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
     size = out.stat().st_size / 1e6
     print(
         f"{out}: {size:.1f} MB; differs from the surrogate by at most {difference:.1e} standard deviations of a metric "

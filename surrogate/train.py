@@ -23,8 +23,9 @@ from surrogate.data import to_batch
 from surrogate.model import SurrogateModel
 from surrogate.trainer import Trainer, predict_all
 from surrogate.transforms import CLIP
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.scripts import ending_in_one_line
 
 
 def calibrated(
@@ -127,17 +128,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    try:
+    with ending_in_one_line("interrupted; start the same command again to continue"):
         overrides = dict(_overrides(arguments.set))
         if arguments.data:
             overrides["data.paths"] = arguments.data
         config = read_config(arguments.config, overrides)
         folder = arguments.run or Path("runs") / config.name
         train(config, folder, arguments.init)
-    except (ZsgymError, OSError) as error:  # TensorBoard raises the second when the disk is full
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("\ninterrupted; start the same command again to continue") from None
     print(f"checkpoint: {folder / f'{config.name}.safetensors'}")
 
 

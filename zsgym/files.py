@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def new_file(path: Path, error: type[ZsgymError] = ConfigError) -> Iterator[Path
 
     :raises error: it cannot be written; the message names the file and the cause.
     """
+    if path.is_dir():
+        raise error(f"cannot write {path}: it is a folder")
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,6 +35,20 @@ def new_file(path: Path, error: type[ZsgymError] = ConfigError) -> Iterator[Path
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work whether its result can be written; makes the folder.
+
+    :raises ConfigError: it cannot.
+    """
+    if path.is_dir():
+        raise ConfigError(f"cannot write {path}: it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str, error: type[ZsgymError] = ConfigError) -> None:

@@ -311,15 +311,17 @@ def test_an_interrupted_search_prints_the_best_so_far(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["random_search.py", "--no-log"])
-    command.main(
-        random_search.RandomArguments,
-        "random_search",
-        None,
-        make=lambda arguments: lambda dimension, seed, start, width: Interrupted(dimension, seed, start, width, 10),
-    )
+    with pytest.raises(SystemExit) as ended:
+        command.main(
+            random_search.RandomArguments,
+            "random_search",
+            None,
+            make=lambda arguments: lambda dimension, seed, start, width: Interrupted(dimension, seed, start, width, 10),
+        )
+    assert ended.value.code == 130
     captured = capsys.readouterr()
     assert "interrupted" in captured.err
-    assert "1 sizings answered by ngspice" in captured.out
+    assert "1 sizing answered by ngspice" in captured.out
 
 
 def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +330,8 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--specs", "nmcf-hrd"], "nmcf-hard"),
         (["--backend", "spice"], "ngspice"),
         (["--budget", "0"], "at least 1"),
+        (["--seed", "-1"], "a seed is a number from 0"),
+        (["--out", "."], "it is a folder"),
         (["--population", "2"], "at least 4"),
         (["--specs", "nmcf-hard", "--env", "zsgym/NMCNR-v0"], "nmcnr"),
     ):

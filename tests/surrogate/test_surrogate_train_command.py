@@ -102,12 +102,15 @@ def test_a_configuration_with_a_mistake_names_it(
     assert message in error
 
 
-def test_an_interrupt_says_how_to_go_on(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_says_how_to_go_on(
+    run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "train", interrupted)
-    assert "same command" in run("--config", config_file)
+    assert run("--config", config_file) == "130"
+    assert "same command" in capsys.readouterr().err
 
 
 def test_the_command_uses_one_thread_unless_told(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zsgym.errors import ConfigError, SampleLogError
-from zsgym.files import copy_file, new_file, write_text
+from zsgym.files import check_writable, copy_file, new_file, write_text
 
 
 def test_a_file_appears_with_its_folders_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -57,6 +57,22 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot write .*file.a\.txt: "):
         write_text(tmp_path / "file" / "a.txt", "text")
+
+
+@pytest.mark.parametrize("name", [".", "", "new"])
+def test_a_folder_is_no_place_for_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    for attempt in (lambda path: write_text(path, "text"), check_writable):
+        with pytest.raises(ConfigError, match=r"cannot write .*: it is a folder"):
+            attempt(Path(name))
+
+
+def test_whether_a_file_can_be_written_is_known_before_it_is(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "a.txt")
+    assert not list((tmp_path / "new").iterdir())
+    with pytest.raises(ConfigError, match=r"cannot write /proc/nowhere/a\.txt: "):
+        check_writable(Path("/proc/nowhere/a.txt"))
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:

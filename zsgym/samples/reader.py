@@ -121,7 +121,10 @@ def log_files(directory: LogPath) -> tuple[list[Path], list[Path]]:
     if root.is_file() and root.suffix == ".parquet":
         return [], [root]
     if not root.is_dir():
-        raise SampleLogError(f"there is no sample log at {root}: the directory does not exist")
+        raise SampleLogError(
+            f"there is no sample log at {root}: the directory does not exist. `zsgym dataset generate` makes data "
+            "sets; docs/reproduce.md has the commands of those that were published"
+        )
     if not any((root / folder).is_dir() for folder in (SEGMENTS, PARTS, ERRORS)):
         raise SampleLogError(f"{root} is not a sample log: it has neither a {SEGMENTS}/ nor a {PARTS}/ folder")
     # Segments before parts: a compaction in between then shows up as a part that replaces segments just listed.
