@@ -31,20 +31,21 @@ from tqdm import tqdm
 
 from agents.belief import Belief
 from agents.command import option, parse
-from agents.ppo import guarded, newest_checkpoint, settings_of, stored_arguments
+from agents.ppo import newest_checkpoint, settings_of, stored_arguments
 from agents.ppo_callbacks import MODEL
 from agents.ppo_designs import Archive, Verifier
+from agents.ppo_play import Act, half_exploring, play
+from agents.ppo_settings import guarded
 from agents.search import Problem
 from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import TargetPool
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.errors import ConfigError
 from zsgym.files import write_text
-from zsgym.metrics import METRIC_NAMES
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.scripts import ending_in_one_line
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
-from zsgym.specs import margin_table, metric_row
 from zsgym.tables import table
 
 
@@ -98,27 +99,14 @@ class Agent:
 
         :param wanted: the targets that the policy sees.
         """
-        columns = [METRIC_NAMES.index(name) for name in targets]
         env = SizingVecEnv(self.circuit, starts, backend=self.surrogate, targets=wanted, log=False, **self.env_kwargs)
-        env.seed(seed)
-        rng = np.random.default_rng(seed)
-        observations: Any = env.reset()
-        for _ in range(env.core.step_limit or 1):
-            actions: Any
-            if self.model is None:
-                actions = rng.uniform(-1.0, 1.0, (starts, len(self.circuit.parameters))).astype(np.float32)
-            else:
-                mean, _ = self.model.predict(observations, deterministic=True)
-                sampled, _ = self.model.predict(observations)
-                actions = np.where(np.arange(starts)[:, None] % 2 == 0, mean, sampled)
-            observations, _, _, infos = env.step(actions)
-            working = [info for info in infos if info["sim_success"]]
-            if working:
-                metrics = np.array([list(info["metrics"].values()) for info in working])
-                vectors = np.array([list(info["sizing"].values()) for info in working])
-                margins = margin_table(metrics, np.array(metric_row(targets)))[:, columns]
-                archive.add(np.clip(self.circuit.to_unit(vectors), -1.0, 1.0), margins)
-        env.close()
+        act = _at_random(seed, env.action_space.shape) if self.model is None else half_exploring(self.model)
+        play(archive, env, act, targets, seed)
+
+
+def _at_random(seed: int, shape: tuple[int, ...] | None) -> Act:
+    rng = np.random.default_rng(seed)
+    return lambda observations: rng.uniform(-1.0, 1.0, (len(observations), *(shape or ()))).astype(np.float32)
 
 
 def attempt(agent: Agent, truth: Simulator, targets: dict[str, float], arguments: Arguments, seed: int) -> Trial:
@@ -205,7 +193,7 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments = parse(Arguments, __doc__)
     torch.manual_seed(arguments.seed)
-    try:
+    with ending_in_one_line():
         if not arguments.run:
             raise ConfigError("--run is needed: the folder of a run of agents/ppo.py --goals random")
         run = Path(arguments.run)
@@ -216,10 +204,6 @@ def main() -> None:
         finally:
             truth.close()
         provenance = provenance_of_this_process() | dict(truth.provenance) | dict(agent.surrogate.provenance)
-    except ZsgymError as error:
-        raise SystemExit(f"error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted") from None
     result = summary(trials)
     print(table(("figure", "value"), [[name, f"{value:.4g}"] for name, value in result.items()], right=(1,)))
     out = Path(arguments.out or run / ("goals_control.json" if arguments.control else "goals.json"))

@@ -16,7 +16,6 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +45,16 @@ from agents.ppo_callbacks import (
     restored_normalisation,
 )
 from agents.ppo_designs import Archive, Verified, Verifier, report
-from agents.ppo_settings import Settings, default_file, make_env, read_settings
+from agents.ppo_play import Rehearsal
+from agents.ppo_settings import Settings, default_file, guarded, make_env, read_settings
 from agents.search import Problem
-from zsgym.circuits import Circuit, did_you_mean
+from surrogate.checkpoint import Checkpoint
+from zsgym.circuits import did_you_mean
 from zsgym.envs.registration import env_id
-from zsgym.errors import ConfigError, PdkError, SimulatorMissingError, ZsgymError
+from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
 from zsgym.files import write_text
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.samples.manifest import provenance_of_this_process
+from zsgym.scripts import INTERRUPTED, ending_in_one_line, reason
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.specs import FAILURE_REWARD
@@ -124,7 +125,10 @@ def train(
         if isinstance(simulator, SurrogateSimulator):
             belief = Belief(simulator.checkpoint, truth.circuit, truth.targets)
         verifier = Verifier(simulator, truth, belief, verified, arguments.spice_budget)
-        _learn(model, total, arguments, settings.rollout, folder, archive, verifier, checkpoint is not None)
+        rehearsal = None
+        if isinstance(simulator, SurrogateSimulator):
+            rehearsal = Rehearsal(simulator, truth.targets, settings.n_envs, settings.env_kwargs, arguments.seed)
+        _learn(model, total, arguments, settings.rollout, folder, archive, verifier, rehearsal, checkpoint is not None)
         _write_designs(folder, arguments, title, verifier, archive, model.num_timesteps, simulator)
         return verifier
     finally:
@@ -140,13 +144,14 @@ def _learn(
     folder: Path,
     archive: Archive,
     verifier: Verifier,
+    rehearsal: Rehearsal | None,
     resumed: bool,
 ) -> None:
     """The training loop; ends with a verification and a checkpoint, unless it was interrupted."""
     saving = Checkpoints(folder, arguments.seed, rollout, arguments.checkpoint_every, archive, verifier, resumed)
     callbacks: list[BaseCallback] = [
         Curves(verifier.truth.circuit, verifier.truth.targets, FAILURE_REWARD, archive),
-        Verification(verifier, archive, rollout, arguments.evaluate_every, arguments.verify, arguments.stop),
+        Verification(verifier, archive, rehearsal, rollout, arguments.evaluate_every, arguments.verify, arguments.stop),
         saving,
         Progress(total, model.num_timesteps, verifier, arguments.quiet),
     ]
@@ -154,12 +159,12 @@ def _learn(
     model.logger.record("arguments", _markdown(arguments), exclude=("stdout", "log", "json", "csv"))
     # The episodes begin where `Checkpoints` says, not in `learn`.
     model._last_obs = np.zeros((model.n_envs, *(model.observation_space.shape or ())), np.float32)
-    reason = "all steps are done"
+    ended = "all that were asked for"
     try:
         with graceful_interrupt(saving):
             model.learn(total - model.num_timesteps, CallbackList(callbacks), reset_num_timesteps=False)
     except StopTraining as stop:
-        reason = str(stop)
+        ended = str(stop)
     finally:
         callbacks[-1].on_training_end()
     if saving.interrupted:
@@ -167,12 +172,14 @@ def _learn(
         raise KeyboardInterrupt
     if not (arguments.stop and verifier.confirmed):
         k = (verifier.remaining if arguments.stop else None) or arguments.verify
+        if rehearsal is not None:
+            rehearsal(model, archive)
         new = verifier.verify(archive, k, model.num_timesteps, every=not arguments.stop)
         record_verification(model.logger, verifier, new)
         model.logger.dump(model.num_timesteps)
     saving.save()
     if not arguments.quiet:
-        print(f"{model.num_timesteps:,} steps: {reason}")
+        print(f"trained for {model.num_timesteps:,} steps: {ended}")
 
 
 class Progress(BaseCallback):
@@ -210,28 +217,6 @@ def solver(**changes: Any) -> Solve:
             train(arguments, Path(folder), truth)
 
     return solve
-
-
-def guarded(
-    circuit: Circuit, targets: Mapping[str, float], surrogate: SurrogateSimulator, share: float
-) -> dict[str, float]:
-    """Targets tightened by a share of the surrogate's prediction interval.
-
-    An episode ends as soon as every spec is met; without a guard, training ends every episode right at the border,
-    where an error of the surrogate decides.
-
-    :param targets: metric -> SI value. :param share: 0 leaves them as they are, 1 moves them by half an interval.
-    """
-    known = circuit.netlist_hash in surrogate.checkpoint.topologies
-    calibration = surrogate.checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
-    tightened = {}
-    for name, target in targets.items():
-        k = METRIC_NAMES.index(name)
-        transform, half_width = surrogate.checkpoint.normaliser.metrics[k], min(calibration.interval[k], 1.0)
-        sign = 1.0 if METRIC_BY_NAME[name].better is Better.HIGH else -1.0
-        normalised = transform.normalise(np.array(abs(target))) + sign * share * half_width
-        tightened[name] = max(float(transform.restore(normalised)), 0.1 * abs(target))
-    return tightened
 
 
 def _training_targets(arguments: Arguments, truth: Problem, simulator: Simulator) -> dict[str, Any]:
@@ -300,14 +285,13 @@ def _write_designs(
 def main() -> None:
     """Command line."""
     torch.set_num_threads(1)
-    arguments = parse(Arguments, __doc__)
-    try:
-        _run(arguments)
-    except (ZsgymError, OSError) as error:  # TensorBoard raises the second when the disk is full
-        raise SystemExit(f"error: {error}") from None
+    with ending_in_one_line():
+        _run(parse(Arguments, __doc__))
 
 
 def _run(arguments: Arguments) -> None:
+    if arguments.steps is not None and arguments.steps < 1:
+        raise ConfigError(f"--steps must be at least 1, got {arguments.steps}")
     if arguments.resume:
         folder, checkpoint = Path(arguments.resume), None
         arguments = _resumed(arguments, folder)
@@ -320,6 +304,8 @@ def _run(arguments: Arguments) -> None:
             raise ConfigError(f"{folder} holds a run already: --resume {folder} continues it, another --run begins one")
     circuit, targets, title = chosen_problem(arguments)
     settings_of(arguments)  # a mistake must not leave a folder behind
+    if arguments.checkpoint:
+        Checkpoint.load(Path(arguments.checkpoint))
     truth = Problem(
         circuit,
         targets=dict(targets),
@@ -330,13 +316,13 @@ def _run(arguments: Arguments) -> None:
     )
     with truth:
         _require_ngspice(arguments, truth)
-        folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "arguments.json", json.dumps(dataclasses.asdict(arguments), indent=1) + "\n")
         print(f"{title}: ppo, seed {arguments.seed}, in {folder}")
         try:
             verifier = train(arguments, folder, truth, title, checkpoint)
         except KeyboardInterrupt:
-            raise SystemExit(f"interrupted; continue with: python agents/ppo.py --resume {folder}") from None
+            print(f"interrupted; continue with: python agents/ppo.py --resume {folder}", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
         print(report(verifier, arguments.verify))
         print(f"\nwritten: {folder / 'designs.json'}")
 
@@ -372,7 +358,7 @@ def stored_arguments(folder: Path) -> Arguments:
     try:
         return Arguments(**json.loads((folder / "arguments.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{folder} holds no run of agents/ppo.py: {error}") from error
+        raise ConfigError(f"{folder} holds no run of agents/ppo.py: {reason(error)}") from error
 
 
 def newest_checkpoint(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure, Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -21,10 +22,10 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents.ppo_designs import Archive, Verified, Verifier
+from agents.ppo_play import Rehearsal, offer
 from zsgym.circuits import Circuit
 from zsgym.errors import ConfigError, SampleLogError
 from zsgym.metrics import METRIC_NAMES
-from zsgym.specs import margin_table, metric_row
 
 FloatArray = NDArray[np.float64]
 
@@ -57,8 +58,7 @@ class Curves(BaseCallback):
         self.archive = archive
         self._circuit, self._failure_reward = circuit, failure_reward
         self._specs = [name for name in METRIC_NAMES if name in targets]
-        self._targets = np.array(metric_row(targets))
-        self._columns = [METRIC_NAMES.index(name) for name in self._specs]
+        self._targets = targets
         self._worked = self._simulated = 0
         self._margins: list[FloatArray] = []
         # Failing episodes last longest and end together: a single rollout would show one kind, then the other.
@@ -70,16 +70,11 @@ class Curves(BaseCallback):
 
     def _on_step(self) -> bool:
         infos = self.locals["infos"]
-        working = [info for info in infos if info["sim_success"]]
+        margins = offer(self.archive, self._circuit, infos, self._targets)
         self._simulated += len(infos)
-        self._worked += len(working)
+        self._worked += len(margins)
         self._successes += [infos[i]["is_success"] for i in np.flatnonzero(self.locals["dones"])]
-        if working:
-            metrics = np.array([list(info["metrics"].values()) for info in working])  # in the order of METRIC_NAMES
-            vectors = np.array([list(info["sizing"].values()) for info in working])
-            margins = margin_table(metrics, self._targets)[:, self._columns]
-            self._margins.append(margins)
-            self.archive.add(np.clip(self._circuit.to_unit(vectors), -1.0, 1.0), margins)
+        self._margins.append(margins)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -88,7 +83,7 @@ class Curves(BaseCallback):
         record("sizing/archive_feasible", self.archive.feasible)
         if self._successes:
             record("sizing/success_rate", float(np.mean(self._successes)))
-        if not self._margins:
+        if not self._worked:
             return
         margins = np.concatenate(self._margins)
         rewards = np.minimum(margins, 0.0).sum(axis=1)
@@ -107,12 +102,22 @@ class Verification(BaseCallback):
     reward and in spec margins) over the designs of this evaluation. The figure `spice/best_design`, where matplotlib is
     installed, shows the margins of the best design so far in ngspice and on the surrogate.
 
+    :param rehearsal: finds designs beside those of the training.
     :param stop: raise `StopTraining` once a design is confirmed or the budget is spent.
     """
 
-    def __init__(self, verifier: Verifier, archive: Archive, rollout: int, every: int, k: int, stop: bool) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        archive: Archive,
+        rehearsal: Rehearsal | None,
+        rollout: int,
+        every: int,
+        k: int,
+        stop: bool,
+    ) -> None:
         super().__init__()
-        self.verifier, self.archive = verifier, archive
+        self.verifier, self.archive, self._rehearsal = verifier, archive, rehearsal
         self._rollout, self._every, self._k, self._stop = rollout, every, k, stop
 
     def _on_step(self) -> bool:
@@ -121,6 +126,8 @@ class Verification(BaseCallback):
     def _on_rollout_end(self) -> None:
         if not due(self.num_timesteps, self._rollout, self._every):
             return
+        if self._rehearsal is not None and isinstance(self.model, PPO):
+            self._rehearsal(self.model, self.archive)
         # Before the surrogate calls anything feasible, one simulation is enough to see how far it is off.
         k = self._k if self.archive.feasible else 1
         least = _WORTH if self._stop else 0.0

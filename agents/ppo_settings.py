@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from zsgym.circuits import did_you_mean
+from zsgym.circuits import Circuit, did_you_mean
 from zsgym.circuits.problems import describe
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.paths import data_root
+from zsgym.scripts import reason
+from zsgym.simulators.surrogate import SurrogateSimulator
 
 
 class Settings(BaseModel):
@@ -78,7 +82,7 @@ def read_settings(path: Path, env: str, overrides: Sequence[str] = ()) -> Settin
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"cannot read {path}: {' '.join(reason(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get(env), dict):
         raise ConfigError(f"{path} has no settings for {env!r}. {did_you_mean(env, content or [], 'It has')}")
     values = dict(content[env])
@@ -106,6 +110,28 @@ def make_env(settings: Settings, circuit: Any, **arguments: Any) -> VecEnv:
         options = settings.normalize if isinstance(settings.normalize, dict) else {}
         env = VecNormalize(env, **{"gamma": settings.gamma, **options})
     return env
+
+
+def guarded(
+    circuit: Circuit, targets: Mapping[str, float], surrogate: SurrogateSimulator, share: float
+) -> dict[str, float]:
+    """Targets tightened by a share of the surrogate's prediction interval.
+
+    An episode ends as soon as every spec is met; without a guard, training ends every episode right at the border,
+    where an error of the surrogate decides.
+
+    :param targets: metric -> SI value. :param share: 0 leaves them as they are, 1 moves them by half an interval.
+    """
+    known = circuit.netlist_hash in surrogate.checkpoint.topologies
+    calibration = surrogate.checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
+    tightened = {}
+    for name, target in targets.items():
+        k = METRIC_NAMES.index(name)
+        transform, half_width = surrogate.checkpoint.normaliser.metrics[k], min(calibration.interval[k], 1.0)
+        sign = 1.0 if METRIC_BY_NAME[name].better is Better.HIGH else -1.0
+        normalised = transform.normalise(np.array(abs(target))) + sign * share * half_width
+        tightened[name] = max(float(transform.restore(normalised)), 0.1 * abs(target))
+    return tightened
 
 
 def _named_class(name: str) -> Any:
