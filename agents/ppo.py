@@ -60,6 +60,7 @@ from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.specs import FAILURE_REWARD
 
 GOALS = ("fixed", "random")
+_TRAININGS = 3
 
 
 @dataclass(frozen=True)
@@ -208,13 +209,26 @@ class Progress(BaseCallback):
 def solver(**changes: Any) -> Solve:
     """PPO as benchmarks see an agent: trains on the surrogate, and lets the problem verify until a design is confirmed.
 
+    A training that ends without one is followed by another with other random draws, as long as there is budget, up to
+    `_TRAININGS` in all.
+
     :param changes: of `Arguments`, such as `steps` or `checkpoint`.
     """
 
     def solve(truth: Problem, seed: int) -> None:
-        arguments = Arguments(env=env_id(truth.circuit.name), seed=seed, stop=True, log=False, quiet=True, **changes)
-        with tempfile.TemporaryDirectory() as folder:
-            train(arguments, Path(folder), truth)
+        for again in range(_TRAININGS):
+            arguments = Arguments(
+                env=env_id(truth.circuit.name),
+                seed=seed + 1000 * again,
+                stop=True,
+                log=False,
+                quiet=True,
+                **changes,
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                verifier = train(arguments, Path(folder), truth)
+            if verifier.confirmed or truth.remaining == 0:
+                break
 
     return solve
 

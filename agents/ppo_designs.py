@@ -183,7 +183,7 @@ class Verifier:
 
 
 def report(verifier: Verifier, k: int) -> str:
-    """The best k designs as both simulators see them, and the margins of the best."""
+    """The best k designs in ngspice, best first, as both simulators see them; margins and sizing of the best."""
     designs = sorted(verifier.verified, key=lambda row: -row.merit)[:k]
     if not designs:
         return "no design was verified: what is written are predictions"
@@ -191,11 +191,20 @@ def report(verifier: Verifier, k: int) -> str:
         [
             f"{row.step:,}",
             f"{row.belief:.2f}",
-            f"{row.predicted.reward:.3f}",
-            f"{row.measured.reward:.3f}",
+            f"{row.predicted.reward:.4f}",
+            f"{row.measured.reward:.4f}",
             "yes" if row.measured.feasible else row.measured.outcome.failure or "no",
         ]
         for row in designs
     ]
     headers = ("steps", "belief", "surrogate", "ngspice", "meets every spec")
-    return f"{table(headers, rows, right=(0, 1, 2, 3))}\n\n{spec_report(designs[0].measured, verifier.truth.targets)}"
+    best = designs[0].measured
+    return "\n".join(
+        [
+            f"{len(verifier.verified)} designs simulated in ngspice; the best {len(designs)}, by reward:",
+            table(headers, rows, right=(0, 1, 2, 3)),
+            "\nthe first of them:",
+            spec_report(best, verifier.truth.targets),
+            "sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in best.sizing.items()),
+        ]
+    )

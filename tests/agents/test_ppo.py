@@ -231,6 +231,21 @@ def test_seeds_decide_everything(tmp_path: Path) -> None:
     assert any((one[name] != other[name]).any() for name in one)
 
 
+@pytest.mark.parametrize(("confirmed_after", "expected"), [(1, [7]), (2, [7, 1007]), (9, [7, 1007, 2007])])
+def test_the_solver_begins_anew_until_a_design_is_confirmed(
+    confirmed_after: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    class Ended:
+        confirmed = property(lambda self: len(seeds) == confirmed_after)
+
+    monkeypatch.setattr(ppo, "train", lambda arguments, *_: seeds.append(arguments.seed) or Ended())
+    with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=5) as problem:
+        solver()(problem, 7)
+    assert seeds == expected
+
+
 @pytest.mark.usefixtures("fake")
 def test_the_solver_respects_the_budget(tmp_path: Path) -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=3) as problem:
