@@ -77,8 +77,9 @@ setup: $(VENV)/.installed ngspice
 	@$(BIN)/zsgym pdk install
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	@echo "installing Python packages in $(VENV): minutes, and silent (README: how to leave out CUDA)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	@touch $@
 
 # Installs ngspice when it is missing and we may; otherwise says what to do and lets the rest go on.
