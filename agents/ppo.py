@@ -38,6 +38,7 @@ from agents.ppo_callbacks import (
     Curves,
     StopTraining,
     Verification,
+    checkpoint_path,
     checkpoints,
     graceful_interrupt,
     load_designs,
@@ -166,6 +167,10 @@ def _learn(
             model.learn(total - model.num_timesteps, CallbackList(callbacks), reset_num_timesteps=False)
     except StopTraining as stop:
         ended = str(stop)
+    except ValueError as error:
+        if all(parameter.abs().max() < 1e6 for parameter in model.policy.parameters()):  # neither huge nor NaN
+            raise
+        raise ConfigError("training diverged; choose a smaller learning_rate (--set learning_rate=...)") from error
     finally:
         callbacks[-1].on_training_end()
     if saving.interrupted:
@@ -311,6 +316,11 @@ def _run(arguments: Arguments) -> None:
         arguments = _resumed(arguments, folder)
         kept = checkpoints(folder)
         checkpoint = kept[-1] if kept else None
+        total = arguments.steps or settings_of(arguments).n_timesteps
+        if checkpoint and checkpoint >= checkpoint_path(folder, total) and (folder / "designs.json").is_file():
+            raise ConfigError(
+                f"{folder} is finished after {total:,} steps: see designs.json; a larger --steps continues"
+            )
     else:
         name = f"{arguments.env.rpartition('/')[2]}__ppo__{arguments.seed}__{time.strftime('%Y%m%d-%H%M%S')}"
         folder, checkpoint = Path(arguments.run or f"runs/{name}"), None

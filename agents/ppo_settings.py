@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
@@ -21,6 +22,18 @@ from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.paths import data_root
 from zsgym.scripts import reason
 from zsgym.simulators.surrogate import SurrogateSimulator
+
+
+def _learning_rate(value: float | str) -> float | str:
+    """A number, or a linear schedule by the name that rl-baselines3-zoo gives it."""
+    falling = isinstance(value, str) and value.startswith("lin_")
+    try:
+        rate = float(str(value).removeprefix("lin_"))  # YAML reads 1e-3 as text
+    except ValueError:
+        rate = math.nan
+    if not 0.0 < rate < math.inf:
+        raise ValueError(f"it is a positive number, or lin_NUMBER, got {value!r}")
+    return value if falling else rate
 
 
 class Settings(BaseModel):
@@ -44,7 +57,7 @@ class Settings(BaseModel):
     n_epochs: int = Field(10, gt=0)
     gamma: float = Field(0.99, ge=0, le=1)
     gae_lambda: float = Field(0.95, ge=0, le=1)
-    learning_rate: PositiveFloat | Annotated[str, Field(pattern=r"^lin_[\d.eE+-]+$")] = 3e-4
+    learning_rate: Annotated[float | str, AfterValidator(_learning_rate)] = 3e-4
     """a number, or `lin_NUMBER`, which falls to zero at the end of the run"""
     clip_range: float = Field(0.2, gt=0)
     ent_coef: float = Field(0.0, ge=0)
@@ -91,10 +104,11 @@ def read_settings(path: Path, env: str, overrides: Sequence[str] = ()) -> Settin
         if not separator:
             raise ConfigError(f"an override is KEY=VALUE, got {pair!r}")
         values[key] = yaml.safe_load(value)
+    where = f"{path} with {' '.join(overrides)}" if overrides else f"{path}"
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {env}.{line}" for line in describe(error, Settings))) from error
+        raise ConfigError("\n".join(f"{where}: {env}.{line}" for line in describe(error, Settings))) from error
 
 
 def make_env(settings: Settings, circuit: Any, **arguments: Any) -> VecEnv:

@@ -282,6 +282,9 @@ def test_the_real_surrogate_is_trained_on_and_believed(tmp_path: Path) -> None:
         ({"goals": "rnadom"}, "random"),
         ({"set": "learning_rte=1"}, "learning_rate"),
         ({"set": "n_steps"}, "KEY=VALUE"),
+        ({"set": TINY + " learning_rate=fast"}, "with n_envs=4 .*: it is a positive number, or lin_NUMBER, got 'fast'"),
+        ({"set": TINY + " learning_rate=lin_-1"}, "lin_NUMBER, got 'lin_-1'"),
+        ({"set": TINY + " learning_rate=1e30"}, "training diverged; choose a smaller learning_rate"),
         ({"guard": 2.0}, "between 0 and 1"),
         ({"env": "zsgym/NMCX-v0"}, "zsgym/NMCF-v0"),
         ({"config": "absent.yaml"}, "absent.yaml"),
@@ -290,6 +293,20 @@ def test_the_real_surrogate_is_trained_on_and_believed(tmp_path: Path) -> None:
 def test_mistakes_name_the_valid_choices(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         run(tmp_path, **changes)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_finished_run_is_not_resumed_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "arguments.json").write_text(json.dumps(dataclasses.asdict(ARGUMENTS)))
+    run(tmp_path)
+    with pytest.raises(ConfigError, match=r"finished after 96 steps: see designs\.json; a larger --steps continues"):
+        ppo._run(Arguments(resume=str(tmp_path)))
+
+
+@pytest.mark.parametrize("steps", [0, -5])
+def test_a_training_has_steps(steps: int) -> None:
+    with pytest.raises(ConfigError, match=f"at least 1, got {steps}"):
+        ppo._run(dataclasses.replace(ARGUMENTS, steps=steps))
 
 
 def test_resume_takes_the_arguments_of_the_run(tmp_path: Path) -> None:
