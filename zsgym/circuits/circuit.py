@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zsgym.circuits.problems import did_you_mean
+from zsgym.circuits.problems import unlike
 from zsgym.circuits.schema import KnownGood, SizingParameter
 from zsgym.errors import ConfigError
 from zsgym.netlist import Device, Subcircuit, write_subcircuit
@@ -86,14 +86,7 @@ class Circuit:
         """
         if not isinstance(sizing, Mapping):
             raise ConfigError(f"{self.name}: a sizing is a mapping from parameter name to number, not {sizing!r:.80}")
-        problems = [
-            f"unknown parameter {name!r}. {did_you_mean(name, self.parameter_names)}"
-            for name in sizing
-            if name not in self._index
-        ]
-        missing = [name for name in self.parameter_names if name not in sizing]
-        if missing:
-            problems.append(f"missing {', '.join(missing)}")
+        problems = unlike(sizing, self.parameter_names) if sizing.keys() != self._names else []
         for name in self.parameter_names:
             value = sizing.get(name, 1.0)
             if isinstance(value, bool | np.bool_) or not isinstance(value, Real) or not 0 < float(value) < np.inf:
@@ -146,11 +139,7 @@ class Circuit:
         :raises ConfigError: published names are missing or unknown, or the circuit has none.
         """
         aliases = {p.alias.name: p for p in self.parameters if p.alias is not None}
-        unknown = [name for name in published if name not in aliases]
-        missing = [name for name in aliases if name not in published]
-        if unknown or missing:
-            problems = [f"unknown published parameter {n!r}. {did_you_mean(n, aliases)}" for n in unknown]
-            problems += [f"missing {', '.join(missing)}"] if missing else []
+        if problems := unlike(published, aliases, "published parameter"):
             raise ConfigError(f"{self.name}: " + "; ".join(problems))
         return self.validate({p.name: published[a] / p.alias.factor for a, p in aliases.items() if p.alias})
 
@@ -165,8 +154,8 @@ class Circuit:
         return _read_only([p.low for p in self.parameters]), _read_only([p.high for p in self.parameters])
 
     @cached_property
-    def _index(self) -> dict[str, int]:
-        return {name: position for position, name in enumerate(self.parameter_names)}
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.parameter_names)
 
     @cached_property
     def _is_log(self) -> NDArray[np.bool_]:

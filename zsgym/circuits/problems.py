@@ -44,6 +44,27 @@ def did_you_mean(name: object, choices: Iterable[str], label: str = "Valid") -> 
     return (f"Did you mean {near[0]!r}? " if near else "") + f"{label}: {', '.join(names) or 'none'}"
 
 
+def unlike(given: Iterable[str], wanted: Iterable[str], noun: str = "parameter") -> list[str]:
+    """What is wrong with the names of a mapping that must have exactly the wanted ones: at most two short texts.
+
+    The wanted names are listed once, however many are unknown or missing.
+    """
+    names, found = list(wanted), list(given)
+    unknown = [name for name in found if name not in names]
+    missing = [name for name in names if name not in found]
+    problems = []
+    if len(unknown) == 1:
+        problems.append(f"unknown {noun} {unknown[0]!r}. {did_you_mean(unknown[0], names)}")
+    elif unknown:
+        near = {name: difflib.get_close_matches(str(name), names, n=1) for name in unknown}
+        told = [f"{name!r} (did you mean {near[name][0]!r}?)" if near[name] else repr(name) for name in unknown]
+        problems.append(f"unknown {noun}s {', '.join(told)}. Valid: {', '.join(names) or 'none'}")
+    if missing:
+        every = bool(unknown) and len(missing) == len(names)
+        problems.append("missing " + ("every one of them" if every else ", ".join(missing)))
+    return problems
+
+
 def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line per problem of a pydantic error, `key.key: what is wrong`."""
     lines = []

@@ -15,11 +15,13 @@ them, so that `--help` is immediate.
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from zsgym import __version__
@@ -47,6 +49,18 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but an unknown option is named before anything is found missing because of it."""
+        given = list(sys.argv[1:] if args is None else args)
+        # Options of the program stand before the command; those behind it are the command's own.
+        own = takewhile(lambda text: text.startswith("-") if self._subparsers else text != "--", given)
+        for text in own:
+            name = text.partition("=")[0]
+            if name.startswith("--") and " " not in name and name not in self._option_string_actions:
+                near = difflib.get_close_matches(name, self._option_string_actions, n=1)
+                self.error(f"unknown option {name}" + (f": did you mean {near[0]}?" if near else ""))
+        return super().parse_known_args(given, namespace)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit, add_circuit_directory
-from zsgym.cli.output import print_json
+from zsgym.cli.output import counted, print_json
 from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
 from zsgym.errors import ConfigError, SampleLogError
 from zsgym.quantities import quantity
@@ -103,7 +103,12 @@ def _generate(options: argparse.Namespace) -> int:
 def _describe(counts: Counts) -> str:
     reasons = ", ".join(f"{reason} {number}" for reason, number in counts.failures.most_common())
     share = counts.working / max(counts.rows, 1)
-    return f"{counts.rows} rows, {counts.working} work ({share:.1%})" + (f"; failures: {reasons}" if reasons else "")
+    told = f"{counted(counts.rows, 'row')}, {counts.working} {_work(counts.working)} ({share:.1%})"
+    return told + (f"; failures: {reasons}" if reasons else "")
+
+
+def _work(number: int) -> str:
+    return "works" if number == 1 else "work"
 
 
 def _open_rows(counts: Counts) -> int:
@@ -111,7 +116,8 @@ def _open_rows(counts: Counts) -> int:
     if not counts.open:
         return 0
     print(
-        f"zsgym: {len(counts.open)} sizings could not be simulated (see errors/): repeat the command to try again",
+        f"zsgym: {counted(len(counts.open), 'sizing')} could not be simulated (see errors/): "
+        "repeat the command to try again",
         file=sys.stderr,
     )
     return 3
@@ -142,15 +148,17 @@ def _info(options: argparse.Namespace) -> int:
     if options.json:
         print_json(summary)
         return 0
+    waits = "waits" if summary["relabel_queue"] == 1 else "wait"
     print(
-        f"{summary['path']}: {summary['rows']} rows: {summary['labelled']} simulated, "
-        f"{summary['predicted']} answered by a surrogate ({summary['relabel_queue']} wait for simulation)"
+        f"{summary['path']}: {counted(summary['rows'], 'row')}: {summary['labelled']} simulated, "
+        f"{summary['predicted']} answered by a surrogate ({summary['relabel_queue']} {waits} for simulation)"
     )
     print(f"backends: {_counts(summary['backends'])}; verdict policies: {_counts(summary['policies'])}")
     print(f"repeated sizings: {summary['duplicates']}; infrastructure errors: {summary['infrastructure_errors']}")
     print(f"unreadable lines: {len(summary['unreadable'])}")
     for name, circuit in summary["circuits"].items():
-        print(f"\n{name}: {circuit['rows']} rows, {circuit['working']} work ({circuit['working_share']:.1%})")
+        working = f"{circuit['working']} {_work(circuit['working'])} ({circuit['working_share']:.1%})"
+        print(f"\n{name}: {counted(circuit['rows'], 'row')}, {working}")
         rows = [
             [reason, str(number), f"{number / circuit['rows']:.1%}"] for reason, number in circuit["failures"].items()
         ]
@@ -173,7 +181,8 @@ _EXPORT = """Write the simulated rows, or the episodes that they make, in anothe
 
 formats:
   parquet       one table, one column per number
-  zerosim-json  the published sample format of one circuit, with the sentinel 1e9 in failed samples
+  zerosim-json  the published sample format of one circuit, with the sentinel 1e9 in failed samples; its parameters
+                stand under the numbers of pins, which a second file beside it explains (nmcf.json: nmcf.nodes.json)
   minari        complete episodes of one circuit for offline reinforcement learning; --out is Minari's folder of data
                 sets, --id the name of this one there (needs the extra: pip install "zsgym[export]")
 """
@@ -207,7 +216,7 @@ def _add_export(actions: Any) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
-    from zsgym.samples.export import export_zerosim
+    from zsgym.samples.export import export_zerosim, nodes_file
     from zsgym.samples.parquet import write_part
     from zsgym.samples.reader import read_table, training_rows
 
@@ -218,7 +227,7 @@ def _export(options: argparse.Namespace) -> int:
         if options.circuit is not None:
             table_ = table_.filter([name == options.circuit for name in table_["circuit"].to_pylist()])
         write_part(table_, options.out)
-        print(f"{options.out}: {table_.num_rows} samples")
+        print(f"{options.out}: {counted(table_.num_rows, 'sample')}")
         return 0
     name = options.circuit or _only_circuit(options.directory, options.include_predicted)
     circuit = load_circuit(name, options.circuits_dir)
@@ -226,7 +235,8 @@ def _export(options: argparse.Namespace) -> int:
         return _export_episodes(options, circuit)
     rows = (row for row in training_rows(options.directory) if row.circuit == circuit.name)
     count = export_zerosim(rows, circuit, options.out)
-    print(f"{options.out}: {count} samples")
+    print(f"{options.out}: {counted(count, 'sample')}")
+    print(f"{nodes_file(options.out)}: the device and pin behind each number under parameters")
     return 0
 
 
@@ -235,9 +245,9 @@ def _export_episodes(options: argparse.Namespace, circuit: Circuit) -> int:
 
     name = options.id or f"zsgym/{circuit.name}-v0"
     report = export_minari(options.directory, circuit, options.out, name, include_predicted=options.include_predicted)
-    print(f"{options.out / name}: {report.episodes} episodes, {report.transitions} transitions")
+    print(f"{options.out / name}: {counted(report.episodes, 'episode')}, {counted(report.transitions, 'transition')}")
     for reason, number in report.left_out.items():
-        print(f"zsgym: left out {number} episodes: {reason}", file=sys.stderr)
+        print(f"zsgym: left out {counted(number, 'episode')}: {reason}", file=sys.stderr)
     return 0
 
 
@@ -300,11 +310,12 @@ def _merge(options: argparse.Namespace) -> int:
         counts = {"rows": report.rows, "duplicates": report.duplicates, "conflicts": list(report.conflicts)}
         print_json({"path": str(options.out), **counts})
     else:
-        print(f"{options.out}: {report.rows} rows; left out {report.duplicates} repetitions")
+        print(f"{options.out}: {counted(report.rows, 'row')}; left out {counted(report.duplicates, 'repetition')}")
     if not report.conflicts:
         return 0
+    were = "was" if len(report.conflicts) == 1 else "were"
     print(
-        f"zsgym: {len(report.conflicts)} sizings were labelled both ways (the first label was kept): "
+        f"zsgym: {counted(len(report.conflicts), 'sizing')} {were} labelled both ways (the first label was kept): "
         + ", ".join(list(report.conflicts)[:10]),
         file=sys.stderr,
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
-from zsgym.cli.simulate import add_checkpoint, add_conditions, add_sizing, conditions_from, read_json, sizings_from
+from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
+from zsgym.cli.sizings import add_sizing, best_design, read_json, sizings_from
 from zsgym.errors import ConfigError
 from zsgym.files import write_text
 
@@ -122,16 +123,9 @@ def _sizing(options: argparse.Namespace, circuit: Circuit) -> tuple[dict[str, fl
 
 
 def _best_design(path: Path, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None], object]:
-    """The best design that an agent has written, a feasible one, then the largest reward; its targets; its history."""
+    """The best design that an agent has written, the targets that it was asked for, and its history."""
     content = read_json(str(path))
-    designs = content.get("designs") if isinstance(content, dict) else None
-    if not isinstance(designs, list) or not all(isinstance(d, dict) and "sizing" in d for d in designs):
-        raise ConfigError(f"{path} is not what an agent writes with --out: an object with a list of designs is needed")
-    if not designs:
-        raise ConfigError(f"{path} holds no design: the agent found none")
-    if content.get("circuit", circuit.name) != circuit.name:
-        raise ConfigError(f"the designs in {path} are of {content['circuit']}, not of {circuit.name}")
-    best = max(designs, key=lambda design: (bool(design.get("feasible")), float(design.get("reward", 0.0))))
+    best = best_design(content, str(path), circuit)
     # The file's targets are complete: what it does not name has no spec.
     wanted = content.get("targets")
     targets = dict.fromkeys(circuit.targets) | dict(wanted) if isinstance(wanted, dict) else {}

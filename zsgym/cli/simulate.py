@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
+from zsgym.cli.sizings import add_sizing, sizings_from
 from zsgym.errors import ConfigError
 from zsgym.tables import spec_table
 
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """Simulate one sizing, or a list of them, and say whether each works and how well.
 
-A sizing is a JSON object from parameter name to value, in the units that `zsgym circuits CIRCUIT` shows (um, count, F,
-ohm, A). With --json, stdout holds
+A sizing is a JSON object from parameter name to value, in fixed units without prefixes: widths and lengths in um,
+multipliers as counts, capacitances in F (3.4e-12, not 3.4), resistances in ohm, currents in A. `zsgym circuits CIRCUIT`
+lists the names and bounds. A value outside its bounds is simulated, with a warning. With --json, stdout holds
 
   {"outcomes": [{"status": ..., "failure": ..., "metrics": ..., "elapsed_s": ...}, ...]}
 
@@ -58,15 +58,6 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=_run)
 
 
-def add_sizing(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """The options that say what is simulated; gives the group of which one is required, for further choices."""
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--sizing", metavar="FILE.json", help="a sizing or a list of sizings; - reads standard input")
-    what.add_argument("--known-good", metavar="NAME", help="a known-good sizing of the circuit")
-    parser.add_argument("--published", action="store_true", help="the sizings use the published names and units")
-    return what
-
-
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """The option for a surrogate of one's own."""
     parser.add_argument(
@@ -91,10 +82,14 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
     """Options for the operating conditions; what is not given comes from the circuit."""
     group = parser.add_argument_group("conditions (default: those of the circuit)")
     group.add_argument("--corner", metavar="NAME", help="process corner: tt, ff, ss, sf or fs")
-    group.add_argument("--supply", type=float, metavar="V", help="supply voltage in volts")
-    group.add_argument("--temperature", type=float, metavar="C", help="temperature in degrees Celsius")
+    group.add_argument("--supply", type=float, metavar="V", help="supply voltage in volts, 0.5 to 5")
+    group.add_argument("--temperature", type=float, metavar="C", help="temperature in degrees Celsius, -55 to 175")
     group.add_argument("--load", type=float, metavar="F", help="load capacitance in farads, for example 10e-12")
     group.add_argument("--common-mode-ratio", type=float, metavar="R", help="input common mode divided by the supply")
+
+
+_LIMITS = {"supply": (0.5, 5.0, "V"), "temperature": (-55.0, 175.0, "degrees Celsius")}
+"""Condition -> lowest and highest value that a command takes, and the unit. Far beyond them ngspice finds no answer."""
 
 
 def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions:
@@ -113,6 +108,11 @@ def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions
         ConditionsFile.model_validate(circuit.conditions.as_dict() | given)
     except ValidationError as error:
         raise ConfigError("; ".join(describe(error, ConditionsFile))) from error
+    for name, (low, high, unit) in _LIMITS.items():
+        if name in given and not low <= given[name] <= high:
+            raise ConfigError(f"--{name} must lie between {low:g} and {high:g} {unit}, got {given[name]:g}")
+    if given.get("load") == 0.0:
+        raise ConfigError("--load must be a positive number of farads, for example 10e-12, got 0")
     return circuit.conditions.replace(**given)
 
 
@@ -120,6 +120,8 @@ def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
     from zsgym.simulators import make_simulator
 
+    if options.checkpoint is not None and options.backend == "ngspice":
+        raise ConfigError("--checkpoint goes with --backend surrogate or --backend hybrid: ngspice asks no surrogate")
     circuit = load_circuit(options.circuit, options.circuits_dir)
     sizings = sizings_from(options, circuit)
     conditions = conditions_from(options, circuit)
@@ -135,73 +137,6 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _print(outcomes, circuit)
     return 0 if all(outcome.label is not None for outcome in outcomes) else 3
-
-
-def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
-    """The sizings that the options name, complete and in declared units.
-
-    :raises ConfigError: there is no such sizing, or one is not valid; the message says which.
-    """
-    if options.known_good is not None:
-        known = circuit.known_good
-        if options.published:
-            raise ConfigError("--published goes with --sizing: a known-good sizing has the project's own names")
-        if options.known_good not in known:
-            raise ConfigError(
-                f"{circuit.name} has no known-good sizing {options.known_good!r}; it has: {', '.join(known) or 'none'}"
-            )
-        return [known[options.known_good]]
-    given = read_sizings(options.sizing)
-    read = circuit.from_published if options.published else circuit.validate
-    sizings = []
-    for position, sizing in enumerate(given, start=1):
-        try:
-            sizings.append(read(sizing))
-        except ConfigError as error:
-            where = f"sizing {position} of {len(given)}: " if len(given) > 1 else ""
-            raise ConfigError(f"{where}{error}") from error
-    return sizings
-
-
-def read_sizings(source: str) -> list[Mapping[str, float]]:
-    """The sizings in a JSON file, or on standard input for `-`: one object, or a list of objects.
-
-    :raises ConfigError: it cannot be read, is no JSON, or holds something else.
-    """
-    content = read_json(source)
-    sizings = content if isinstance(content, list) else [content]
-    if not sizings or not all(isinstance(sizing, dict) for sizing in sizings):
-        raise ConfigError(
-            f"{_place(source)} must hold one sizing (a JSON object from parameter name to value) or a list of them"
-        )
-    return sizings
-
-
-def read_json(source: str) -> Any:
-    """What a JSON file holds, or standard input for `-`.
-
-    :raises ConfigError: it cannot be read, is no JSON, or an object names something twice.
-    """
-    try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_without_repetition)
-    except OSError as error:
-        raise ConfigError(f"cannot read {_place(source)}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_place(source)} is not valid JSON: {error}") from error
-
-
-def _place(source: str) -> str:
-    return "standard input" if source == "-" else source
-
-
-def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets the last of two equal keys win silently; in a sizing that is a mistake."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ConfigError(f"a sizing names {next(name for name in names if names.count(name) > 1)!r} twice")
-    return result
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

@@ -185,7 +185,9 @@ def _waveforms(evidence: Evidence) -> str:
     if "transient" in waves:
         figures["Step response"] = step_plot(waves["transient"], policy.settling_band)
     if {"hot", "cold"} <= waves.keys():
-        figures["Temperature"] = temperature_plot(waves, evidence.request.conditions)
+        figures["Temperature: offset and power are defined at 25 °C"] = temperature_plot(
+            waves, evidence.request.conditions
+        )
     if "closed_loop" in waves:
         figures["Closed loop"] = closed_loop_plot(waves["closed_loop"])
     return _grid(figures)

@@ -91,15 +91,14 @@ def device_parameters(device: Device, sizing: Sizing) -> list[float]:
 
 
 def export_zerosim(samples: Iterable[Sample], circuit: Circuit, path: str | os.PathLike[str]) -> int:
-    """Write the published format to `path`, and the meaning of its nodes to `<path without suffix>.nodes.json`.
+    """Write the published format to `path`, and the meaning of its nodes to `nodes_file(path)`.
 
     :returns: the number of samples written; rows answered by a surrogate are left out.
     :raises SampleLogError: a row of another circuit or netlist version, or a file that cannot be written.
     """
     path = Path(path)
     nodes = graph_nodes(circuit)
-    key = path.with_suffix(".nodes.json")
-    write_text(key, json.dumps(describe_nodes(nodes), indent=1) + "\n", SampleLogError)
+    write_text(nodes_file(path), json.dumps(describe_nodes(nodes), indent=1) + "\n", SampleLogError)
     count = 0
     with new_file(path, SampleLogError) as place, place.open("w", encoding="utf-8") as file:
         file.write("[")
@@ -110,6 +109,11 @@ def export_zerosim(samples: Iterable[Sample], circuit: Circuit, path: str | os.P
                 count += 1
         file.write("\n]\n")
     return count
+
+
+def nodes_file(path: str | os.PathLike[str]) -> Path:
+    """Where the meaning of the nodes stands: `<path without suffix>.nodes.json`."""
+    return Path(path).with_suffix(".nodes.json")
 
 
 def describe_nodes(nodes: Iterable[GraphNode]) -> dict[str, Mapping[str, str | list[str] | None]]:

@@ -7,8 +7,19 @@ from typing import Literal, Protocol, runtime_checkable
 
 from zsgym.circuits import DEFAULT_VERDICT, Circuit
 from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
+from zsgym.quantities import quantity
 
-__all__ = ["Conditions", "Failure", "Outcome", "Simulator", "Sizing", "Status", "TargetAware", "policy_name"]
+__all__ = [
+    "Conditions",
+    "Failure",
+    "Outcome",
+    "Simulator",
+    "Sizing",
+    "Status",
+    "TargetAware",
+    "differences",
+    "policy_name",
+]
 
 
 @runtime_checkable
@@ -66,6 +77,25 @@ class TargetAware(Simulator, Protocol):
         :param targets: of each sizing, metric -> target in SI units.
         """
         ...
+
+
+def differences(wanted: Conditions, known: Conditions) -> tuple[str, str]:
+    """The conditions in which the two differ, as people read them: the known ones, then the wanted ones.
+
+    >>> differences(Conditions(corner="ss", supply=1.62), Conditions())
+    ('corner tt, supply 1.8 V', 'corner ss, supply 1.62 V')
+    """
+    units = {"supply": "V", "temperature": "C", "load": "F", "common_mode_ratio": ""}
+    names = [name for name, value in known.as_dict().items() if value != getattr(wanted, name)]
+
+    def told(conditions: Conditions) -> str:
+        values = [getattr(conditions, name) for name in names]
+        return ", ".join(
+            f"{name.replace('_', ' ')} {quantity(value, units[name]) if name in units else value}"
+            for name, value in zip(names, values, strict=True)
+        )
+
+    return told(known), told(wanted)
 
 
 def policy_name(simulator: object, circuit: Circuit) -> str:

@@ -13,6 +13,7 @@ from zsgym.circuits import DEFAULT_VERDICT, Circuit, did_you_mean
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
+from zsgym.simulators.base import differences
 
 _COLUMNS = ("geometry", "valid", "p_valid", "in_distribution", "metrics", "low", "high")
 
@@ -56,10 +57,11 @@ class SurrogateSimulator:
 
     def predict(self, sizings: Sequence[Sizing], conditions: Conditions | None = None) -> Predictions:
         """Predictions as arrays, for callers that want more than outcomes."""
-        if conditions not in (None, self.circuit.conditions):
+        if conditions is not None and conditions != self.circuit.conditions:
+            known, wanted = differences(conditions, self.circuit.conditions)
             raise ConfigError(
-                f"the surrogate knows {self.circuit.name} at {self.circuit.conditions} only; "
-                'use backend="ngspice" for other conditions'
+                f"the surrogate knows {self.circuit.name} at {known} only, not at {wanted}: "
+                'use backend="ngspice" for other conditions (on the command line --backend ngspice)'
             )
         return self._predictor.predict(self._vectors(sizings))
 

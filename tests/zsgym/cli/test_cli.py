@@ -59,6 +59,31 @@ def test_wrong_use_is_exit_code_2(run: Run, command: str) -> None:
     assert "usage: zsgym" in err
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            "simulate nmcf --known-god robust",
+            "zsgym simulate: error: unknown option --known-god: did you mean --known-good?",
+        ),
+        ("dataset generate nmcf --strateg=log", "generate: error: unknown option --strateg: did you mean --strategy?"),
+        ("circuits --qqq nmcf", "zsgym circuits: error: unknown option --qqq\n"),
+        ("--versoin", "zsgym: error: unknown option --versoin: did you mean --version?"),
+    ],
+)
+def test_an_unknown_option_is_named_with_the_nearest(run: Run, command: str, told: str) -> None:
+    code, out, err = run(*command.split())
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "required" not in err
+
+
+def test_what_follows_two_hyphens_is_no_option(run: Run) -> None:
+    code, _, err = run("circuits", "--", "--known-god")
+    assert code == 2
+    assert "unknown circuit '--known-god'" in err
+
+
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     script = "import sys, zsgym.cli\ntry: zsgym.cli.main(['--help'])\nexcept SystemExit: pass\n"
     script += "print([m for m in ('torch', 'pyarrow', 'scipy', 'stable_baselines3') if m in sys.modules])"

@@ -12,6 +12,8 @@ from tests.zsgym.conftest import Run
 from tests.zsgym.samples.rows import failed_row, make_row
 from zsgym import simulators
 from zsgym.circuits import Circuit
+from zsgym.errors import SimulatorCrashError
+from zsgym.outcome import Outcome, Status
 from zsgym.samples import Sample, SampleLog, read_samples, read_table
 from zsgym.sampling import sample
 
@@ -43,7 +45,11 @@ def test_dataset_generate_then_info_then_export(
     assert summary["manifest"]["configuration"]["seed"] == 4
 
     code, out, _ = run("dataset", "export", "data/nmcf-log-4", "--format", "zerosim-json", "--out", "nmcf.json")
-    assert (code, out) == (0, "nmcf.json: 100 samples\n")
+    assert (code, out) == (
+        0,
+        "nmcf.json: 100 samples\nnmcf.nodes.json: the device and pin behind each number under parameters\n",
+    )
+    assert Path("nmcf.nodes.json").is_file()
     exported = json.loads(Path("nmcf.json").read_text())
     assert [entry["label"] for entry in exported] == [row.label for row in read_samples("data/nmcf-log-4")]
     code, out, _ = run("dataset", "export", "data/nmcf-log-4", "--format", "parquet", "--out", "nmcf.parquet")
@@ -97,10 +103,11 @@ def test_dataset_merge(run: Run, tmp_path: Path) -> None:
     a = log_rows(tmp_path / "a", make_row())
     b = log_rows(tmp_path / "b", make_row(), failed_row(sizing={"W_gm3": 2.0}))
     code, out, _ = run("dataset", "merge", a, b, "--out", tmp_path / "c")
-    assert (code, out) == (0, f"{tmp_path / 'c'}: 2 rows; left out 1 repetitions\n")
+    assert (code, out) == (0, f"{tmp_path / 'c'}: 2 rows; left out 1 repetition\n")
     conflicting = log_rows(tmp_path / "d", failed_row())
     code, _, err = run("dataset", "merge", a, conflicting, "--out", tmp_path / "e")
     assert code == 1
+    assert err.startswith("zsgym: 1 sizing was labelled both ways")
     assert make_row().sample_id in err
     assert run("dataset", "merge", a, "--out", tmp_path / "c")[0] == 2
     code, out, _ = run("dataset", "merge", a, conflicting, "--out", tmp_path / "f", "--json")
@@ -114,7 +121,7 @@ def test_dataset_relabel(run: Run, fakes: list[FakeSimulator], circuit: Circuit,
     log = log_rows(tmp_path / "a", make_row(**fields, backend="surrogate"), make_row(**fields | {"conditions": {}}))
     code, out, _ = run("dataset", "relabel", log, "--quiet")
     assert code == 0
-    assert "simulated 1 rows" in out
+    assert "simulated 1 row, " in out
     assert run("dataset", "info", log)[1].count("0 wait for simulation") == 1
 
     assert run("dataset", "relabel", log, "--policy", "measured")[0] == 2
@@ -125,6 +132,35 @@ def test_dataset_relabel(run: Run, fakes: list[FakeSimulator], circuit: Circuit,
     code, out, _ = run("dataset", "relabel", log, "--policy", "measured", "--out", tmp_path / "c", "--json")
     assert (code, sum(json.loads(out)["changes"].values())) == (0, 2)
     assert json.loads(run("dataset", "relabel", log, "--quiet", "--json")[1])["rows"] == 0
+
+
+def test_one_of_a_thing_is_no_plural(run: Run, circuit: Circuit, tmp_path: Path) -> None:
+    fields = [{"netlist_hash": circuit.netlist_hash, "sizing": sizing} for sizing in sizings(circuit, 2)]
+    log = log_rows(tmp_path / "a", make_row(**fields[0]), make_row(**fields[1], backend="surrogate"))
+    out = run("dataset", "info", log)[1]
+    assert "2 rows: 1 simulated, 1 answered by a surrogate (1 waits for simulation)" in out
+    assert "nmcf: 1 row, 1 works (100.0%)" in out
+    for name in ("parquet", "zerosim-json"):
+        out = run("dataset", "export", log, "--format", name, "--out", tmp_path / f"{name}.out")[1]
+        assert out.splitlines()[0].endswith(".out: 1 sample")
+
+
+def test_one_open_sizing_is_no_plural(
+    run: Run, monkeypatch: pytest.MonkeyPatch, circuit: Circuit, tmp_path: Path
+) -> None:
+    never = sample(circuit, "uniform", 0, 1)
+
+    class Stubborn(FakeSimulator):
+        def simulate(self, asked: Any, *arguments: Any, **options: Any) -> Any:
+            lost = Outcome(Status.INFRASTRUCTURE_ERROR, error=SimulatorCrashError("killed"))
+            answers = super().simulate(asked, *arguments, **options)
+            return [lost if sizing == never else answer for sizing, answer in zip(asked, answers, strict=True)]
+
+    monkeypatch.setattr(simulators, "make_simulator", lambda _, circuit, **__: Stubborn(circuit))
+    code, out, err = run("dataset", "generate", "nmcf", "-n", 2, "--out", tmp_path / "d", "--quiet")
+    assert code == 3
+    assert f"{tmp_path / 'd'}: 1 row, " in out
+    assert err == "zsgym: 1 sizing could not be simulated (see errors/): repeat the command to try again\n"
 
 
 def test_dataset_warnings_and_errors_are_single_lines(run: Run, tmp_path: Path) -> None:
@@ -141,10 +177,11 @@ def test_dataset_warnings_and_errors_are_single_lines(run: Run, tmp_path: Path) 
     assert code == 2
     assert "--circuit" in err
     code, _, err = run("dataset", "info", tmp_path / "missing")
-    assert (code, err) == (
-        2,
-        f"zsgym: error: there is no sample log at {tmp_path / 'missing'}: the directory does not exist\n",
+    assert code == 2
+    assert err.startswith(
+        f"zsgym: error: there is no sample log at {tmp_path / 'missing'}: the directory does not exist"
     )
+    assert err.count("\n") == 1
     (tmp_path / "file").write_text("")
     assert run("dataset", "export", log, "--format", "parquet", "--out", tmp_path / "file" / "x.parquet")[0] == 3
 

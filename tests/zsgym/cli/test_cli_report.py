@@ -61,6 +61,21 @@ class TestWithoutNgspice:
         assert (report["verified"], report["netlist"]) == (False, None)
         assert 0.0 <= report["prediction"]["p_valid"] <= 1.0
 
+    def test_a_designs_file_as_a_sizing(self, run: Run, tmp_path: Path, circuit: Circuit) -> None:
+        source = designs(tmp_path / "designs.json", circuit)
+        code, printed, err = run("report", "nmcf", "--sizing", source, "--out", tmp_path / "r.html", "--json")
+        report = json.loads(printed)
+        assert code == 0
+        assert report["sizing"] == circuit.known_good["robust"]
+        assert report["targets"] == dict(circuit.targets)
+        assert f"{source} holds 3 designs of an agent: the best one's sizing is taken, not the file's targets" in err
+
+    def test_unusual_values_are_warned_of(self, run: Run, tmp_path: Path, circuit: Circuit) -> None:
+        sizing = write(tmp_path / "s.json", circuit.known_good["robust"] | {"cap1": 3.4})
+        code, _, err = run("report", "nmcf", "--sizing", sizing, "--out", tmp_path / "r.html")
+        assert code == 0
+        assert "zsgym: warning: cap1=3.4 F lies outside its bounds, 1e-12 to 1e-10 F\n" in err
+
     def test_how_a_design_was_found(self, run: Run, tmp_path: Path, circuit: Circuit) -> None:
         simulation = {"evaluations": 500, "belief": 0.7, "works": True, "reward": 0.0, "feasible": True}
         history = {"searched": "surrogate", "believed": [[20, 0.1], [400, 0.7]], "simulations": [simulation]}
@@ -115,6 +130,7 @@ class TestWithoutNgspice:
             ("--known-good robust --checkpoint none.safetensors", "there is no checkpoint none.safetensors"),
             ("--known-good robust --run nowhere", "nowhere holds no TensorBoard run"),
             ("--known-good robust --corner xx", "corner"),
+            ("--known-good robust --temperature 176", "--temperature must lie between -55 and 175 degrees"),
             ("--sizing nowhere.json", "cannot read nowhere.json"),
             ("--designs nowhere.json", "cannot read nowhere.json"),
         ],
@@ -162,7 +178,7 @@ class TestWithNgspice:
             "Works and meets all",
             "Open loop",
             "Step response",
-            "Temperature",
+            "Temperature: offset and power are defined at 25 °C",
             "saturation",
             ".subckt nmcf",
         ):

@@ -84,8 +84,16 @@ def test_simulate_under_other_conditions_and_policy(
     [
         (["--corner", "sx"], "tt, ff, ss, sf, fs"),
         (["--supply", "-1"], "supply"),
+        (["--supply", "0.4"], "--supply must lie between 0.5 and 5 V, got 0.4"),
+        (["--supply", "5.5"], "--supply must lie between 0.5 and 5 V, got 5.5"),
         (["--temperature", "-300"], "temperature"),
+        (["--temperature", "-56"], "--temperature must lie between -55 and 175 degrees Celsius, got -56"),
+        (["--temperature", "2000"], "--temperature must lie between -55 and 175 degrees Celsius, got 2000"),
         (["--load", "nan"], "load"),
+        (["--load=-1e-12"], "load: Input should be greater than or equal to 0"),
+        (["--load", "0"], "--load must be a positive number of farads"),
+        (["--common-mode-ratio", "1.1"], "common_mode_ratio"),
+        (["--checkpoint", "mine"], "--checkpoint goes with --backend surrogate or --backend hybrid"),
         (["--backend", "spectre"], "choose one of: ngspice"),
     ],
 )
@@ -96,6 +104,15 @@ def test_simulate_names_the_valid_choices(
     assert (code, out) == (2, "")
     assert message in err
     assert err.startswith("zsgym: error: ")
+    assert err.count("\n") == 1
+    assert fakes == []
+
+
+def test_simulate_takes_the_conditions_at_the_limits(run: Run, fakes: list[FakeSimulator], circuit: Circuit) -> None:
+    for supply, temperature in ((0.5, -55.0), (5.0, 175.0)):
+        options = ["--supply", supply, "--temperature", temperature]
+        assert run("simulate", "nmcf", "--known-good", "robust", *options)[0] == 0
+        assert fakes[-1].conditions == [circuit.conditions.replace(supply=supply, temperature=temperature)]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +134,96 @@ def test_simulate_explains_a_bad_sizing_file(
     assert (code, out) == (2, "")
     assert message in err
     assert fakes == []
+
+
+def test_many_unknown_names_list_the_valid_ones_once(run: Run, fakes: list[FakeSimulator], tmp_path: Path) -> None:
+    path = write(tmp_path / "s.json", {"cap3": 1, "w_gm3": 2, "agent": "cma_es"})
+    code, _, err = run("simulate", "nmcf", "--sizing", path)
+    assert code == 2
+    assert "unknown parameters 'cap3' (did you mean 'cap2'?), 'w_gm3' (did you mean 'W_gm3'?), 'agent'. Valid: " in err
+    assert err.endswith("; missing every one of them\n")
+    assert err.count("bias_current") == 1
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"cap1": 3.4}, "cap1=3.4 F lies outside its bounds, 1e-12 to 1e-10 F"),
+        ({"M_gm3": 2.5}, "M_gm3=2.5 is a count, and no whole number"),
+        (
+            {"M_gm3": 101, "W_gm3": 0.1},
+            "W_gm3=0.1 um lies outside its bounds, 0.2 to 10 um; M_gm3=101 lies outside its bounds, 1 to 100",
+        ),
+        ({"cap1": 1e-10, "cap2": 1e-12, "M_gm3": 100, "L_gm3": 0.13}, None),
+    ],
+)
+def test_unusual_values_of_a_sizing_get_one_warning_and_are_simulated(
+    run: Run,
+    fakes: list[FakeSimulator],
+    circuit: Circuit,
+    tmp_path: Path,
+    changes: dict[str, float],
+    warning: str | None,
+) -> None:
+    sizing = sizings(circuit, 1)[0] | changes
+    code, _, err = run("simulate", "nmcf", "--sizing", write(tmp_path / "s.json", sizing))
+    assert code == 0
+    assert err == ("" if warning is None else f"zsgym: warning: {warning}\n")
+    assert fakes[0].simulated == [sizing]
+
+
+def test_the_warning_about_unusual_values_stays_one_line(
+    run: Run, fakes: list[FakeSimulator], circuit: Circuit, tmp_path: Path
+) -> None:
+    good, many = sizings(circuit, 1)[0], {p.name: 2.0 * p.high for p in circuit.parameters}
+    _, _, err = run("simulate", "nmcf", "--sizing", write(tmp_path / "s.json", [good, many, good, many]))
+    assert err.startswith("zsgym: warning: sizing 2 of 4: W_bias_p=20 um lies outside its bounds, 0.2 to 10 um; ")
+    assert err.endswith("; and 21 values more (and 1 sizing more with such values)\n")
+    assert err.count("\n") == 1
+
+
+def test_published_values_at_their_bounds_are_not_unusual(
+    run: Run, fakes: list[FakeSimulator], circuit: Circuit, tmp_path: Path
+) -> None:
+    for edge in ({p.name: p.low for p in circuit.parameters}, {p.name: p.high for p in circuit.parameters}):
+        path = write(tmp_path / "s.json", circuit.to_published(edge))
+        assert run("simulate", "nmcf", "--sizing", path, "--published")[2] == ""
+
+
+def test_the_help_says_the_units_of_a_sizing(run: Run) -> None:
+    told = " ".join(run("simulate", "--help")[1].split())
+    assert "widths and lengths in um, multipliers as counts, capacitances in F (3.4e-12, not 3.4)" in told
+    assert "resistances in ohm, currents in A" in told
+
+
+def test_simulate_takes_the_best_design_of_an_agent(
+    run: Run, fakes: list[FakeSimulator], circuit: Circuit, tmp_path: Path
+) -> None:
+    first, second = sizings(circuit, 2)
+    designs = [{"sizing": first, "reward": -1.0, "feasible": False}, {"sizing": second, "reward": 0, "feasible": True}]
+    path = tmp_path / "designs.json"
+
+    def simulate(*options: str, **changes: Any) -> tuple[int, str, str]:
+        write(path, {"agent": "cma_es", "circuit": "nmcf", "targets": {}, "designs": designs} | changes)
+        return run("simulate", "nmcf", "--sizing", path, *options)
+
+    code, _, err = simulate()
+    assert code == 0
+    assert err == (
+        f"zsgym: note: {path} holds 2 designs of an agent: the best one's sizing is taken, not the file's targets\n"
+    )
+    assert fakes[0].simulated == [second]
+    for refused, message in (
+        (simulate("--published"), "have no published names"),
+        (simulate(circuit="nmcnr"), "are of nmcnr, not of nmcf"),
+        (simulate(designs=[]), "holds no design"),
+        (simulate(designs=[{"sizing": first, "reward": None}]), "the reward of a design must be a number"),
+        (simulate(designs=[{"sizing": {}}]), "nmcf: missing W_bias_p"),
+        (simulate(designs=[{"sizing": 3}]), "a sizing is a mapping"),
+    ):
+        assert refused[0] == 2
+        assert message in refused[2]
 
 
 def test_simulate_says_which_sizing_of_a_list_is_wrong(

@@ -122,6 +122,12 @@ def test_verdicts_of_working_designs(evidence: Evidence, metrics: dict[str, floa
     assert sentence in Page(render_page(judged)).text
 
 
+def test_one_spec_is_no_plural(evidence: Evidence) -> None:
+    for power, sentence in ((2e-4, "Works and meets its one spec"), (1e-4, "Works and meets 0 of 1 spec")):
+        request = replace(evidence.request, targets={"power": power})
+        assert verdict(replace(evidence, request=request))[1] == sentence
+
+
 def test_a_failure_says_why_and_shows_the_checks(evidence: Evidence) -> None:
     raw = RAW | {"max_pole_real": 1e5, "dc_phase": -7.0}
     truth = Outcome(Status.CIRCUIT_FAILURE, Failure.UNSTABLE, raw=raw, backend="ngspice")

@@ -1,0 +1,168 @@
+"""The sizings that a command is about: of a file, of standard input, of an agent's designs, or known to be good."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsgym.cli.output import counted
+from zsgym.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zsgym.circuits import Circuit
+
+_ROUNDING = 1e-9
+"""Relative; published units are converted, and a value at its bound may come out a bit beyond it."""
+_MOST_NAMED = 3
+"""Unusual values that a warning names."""
+
+
+def add_sizing(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """The options that say what is simulated; gives the group of which one is required, for further choices."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--sizing",
+        metavar="FILE.json",
+        help="a sizing, a list of sizings, or an agent's designs, of which the best is taken; - reads standard input",
+    )
+    what.add_argument("--known-good", metavar="NAME", help="a known-good sizing of the circuit")
+    parser.add_argument("--published", action="store_true", help="the sizings use the published names and units")
+    return what
+
+
+def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
+    """The sizings that the options name, complete and in declared units.
+
+    Values of a file that lie outside their bounds, and counts that are no whole numbers, get one warning.
+
+    :raises ConfigError: there is no such sizing, or one is not valid; the message says which.
+    """
+    if options.known_good is not None:
+        known = circuit.known_good
+        if options.published:
+            raise ConfigError("--published goes with --sizing: a known-good sizing has the project's own names")
+        if options.known_good not in known:
+            raise ConfigError(
+                f"{circuit.name} has no known-good sizing {options.known_good!r}; it has: {', '.join(known) or 'none'}"
+            )
+        return [known[options.known_good]]
+    given = _read(options, circuit)
+    read = circuit.from_published if options.published else circuit.validate
+    sizings = []
+    for position, sizing in enumerate(given, start=1):
+        try:
+            sizings.append(read(sizing))
+        except ConfigError as error:
+            raise ConfigError(f"{_which(position, given)}{error}") from error
+    _warn_of_unusual(sizings, circuit)
+    return sizings
+
+
+def _read(options: argparse.Namespace, circuit: Circuit) -> list[Mapping[str, float]]:
+    """The sizings in a JSON file, or on standard input for `-`: one object, a list of objects, or an agent's designs.
+
+    :raises ConfigError: it cannot be read, is no JSON, or holds something else.
+    """
+    content, source = read_json(options.sizing), _place(options.sizing)
+    if isinstance(content, dict) and isinstance(content.get("designs"), list):
+        if options.published:
+            raise ConfigError(f"{source} holds the designs of an agent, which have no published names")
+        best = best_design(content, source, circuit)
+        found = counted(len(content["designs"]), "design")
+        print(
+            f"zsgym: note: {source} holds {found} of an agent: the best one's sizing is taken, not the file's targets",
+            file=sys.stderr,
+        )
+        return [best["sizing"]]
+    sizings = content if isinstance(content, list) else [content]
+    if not sizings or not all(isinstance(sizing, dict) for sizing in sizings):
+        raise ConfigError(
+            f"{source} must hold one sizing (a JSON object from parameter name to value) or a list of them"
+        )
+    return sizings
+
+
+def best_design(content: Any, source: str, circuit: Circuit) -> Mapping[str, Any]:
+    """The best design of a file that an agent has written: a feasible one, then the one with the largest reward.
+
+    :param content: what the file holds. :param source: what messages call it.
+    :raises ConfigError: it holds no designs, or those of another circuit. The sizing itself is not checked.
+    """
+    designs = content.get("designs") if isinstance(content, dict) else None
+    if not isinstance(designs, list) or not all(isinstance(d, dict) and "sizing" in d for d in designs):
+        raise ConfigError(
+            f"{source} is not what an agent writes with --out: an object with a list of designs is needed"
+        )
+    if not designs:
+        raise ConfigError(f"{source} holds no design: the agent found none")
+    if content.get("circuit", circuit.name) != circuit.name:
+        raise ConfigError(f"the designs in {source} are of {content['circuit']}, not of {circuit.name}")
+    if not all(isinstance(design.get("reward", 0.0), int | float) for design in designs):
+        raise ConfigError(f"{source}: the reward of a design must be a number")
+    best: Mapping[str, Any] = max(
+        designs, key=lambda design: (bool(design.get("feasible")), float(design.get("reward", 0.0)))
+    )
+    return best
+
+
+def read_json(source: str) -> Any:
+    """What a JSON file holds, or standard input for `-`.
+
+    :raises ConfigError: it cannot be read, is no JSON, or an object names something twice.
+    """
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_without_repetition)
+    except OSError as error:
+        raise ConfigError(f"cannot read {_place(source)}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{_place(source)} is not valid JSON: {error}") from error
+
+
+def _place(source: str) -> str:
+    return "standard input" if source == "-" else source
+
+
+def _which(position: int, sizings: Sequence[object]) -> str:
+    """Where a message is about one sizing of several: which, counted from 1."""
+    return f"sizing {position} of {len(sizings)}: " if len(sizings) > 1 else ""
+
+
+def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets the last of two equal keys win silently; in a sizing that is a mistake."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ConfigError(f"a sizing names {next(name for name in names if names.count(name) > 1)!r} twice")
+    return result
+
+
+def _warn_of_unusual(sizings: Sequence[Mapping[str, float]], circuit: Circuit) -> None:
+    """One line about the first sizing with unusual values, and how many more there are: often a wrong unit."""
+    found = [(position, told) for position, s in enumerate(sizings, start=1) if (told := _unusual(s, circuit))]
+    if not found:
+        return
+    position, told = found[0]
+    text = _which(position, sizings) + "; ".join(told[:_MOST_NAMED])
+    if len(told) > _MOST_NAMED:
+        text += f"; and {counted(len(told) - _MOST_NAMED, 'value')} more"
+    if len(found) > 1:
+        text += f" (and {counted(len(found) - 1, 'sizing')} more with such values)"
+    warnings.warn(text, stacklevel=2)
+
+
+def _unusual(sizing: Mapping[str, float], circuit: Circuit) -> list[str]:
+    """The values outside their bounds, and the counts that are no whole numbers, with the declared units."""
+    told = []
+    for p in circuit.parameters:
+        value, unit = sizing[p.name], "" if p.unit == "count" else f" {p.unit}"
+        if not p.low * (1.0 - _ROUNDING) <= value <= p.high * (1.0 + _ROUNDING):
+            told.append(f"{p.name}={value:.10g}{unit} lies outside its bounds, {p.low:g} to {p.high:g}{unit}")
+        elif p.integer and not value.is_integer():
+            told.append(f"{p.name}={value:.10g} is a count, and no whole number")
+    return told
