@@ -27,6 +27,7 @@ from zsgym.files import check_writable, write_text
 from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import INTERRUPTED, ending_in_one_line
+from zsgym.specs import exactly
 from zsgym.tables import spec_table
 
 A = TypeVar("A")
@@ -131,7 +132,8 @@ def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: Propo
         check_writable(Path(arguments.out))
     direct = arguments.backend == "ngspice"
     print(f"{title}: {agent}, seed {arguments.seed}")
-    common: dict[str, Any] = {"targets": targets, "log": arguments.log, "agent": agent, "seed": arguments.seed}
+    wanted = exactly(circuit.targets, targets)
+    common: dict[str, Any] = {"targets": wanted, "log": arguments.log, "agent": agent, "seed": arguments.seed}
     belief: Belief | None = None
     with Problem(
         circuit, workers=arguments.workers, budget=budget if direct else arguments.spice_budget, **common

@@ -46,6 +46,7 @@ from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import ending_in_one_line
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import exactly
 from zsgym.tables import table
 
 
@@ -122,7 +123,7 @@ def attempt(agent: Agent, truth: Simulator, targets: dict[str, float], arguments
     with Problem(
         agent.circuit,
         backend=truth,
-        targets={**dict.fromkeys(agent.circuit.targets), **targets},
+        targets=exactly(agent.circuit.targets, targets),
         budget=arguments.spice_budget,
         log=log,
         agent="ppo-goals",

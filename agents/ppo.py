@@ -58,7 +58,7 @@ from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import INTERRUPTED, ending_in_one_line, reason
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
-from zsgym.specs import FAILURE_REWARD
+from zsgym.specs import FAILURE_REWARD, exactly
 
 GOALS = ("fixed", "random")
 _TRAININGS = 3
@@ -247,8 +247,7 @@ def _training_targets(arguments: Arguments, truth: Problem, simulator: Simulator
     targets: dict[str, float] = truth.targets
     if isinstance(simulator, SurrogateSimulator):
         targets = guarded(truth.circuit, targets, simulator, arguments.guard)
-    dropped = dict.fromkeys(name for name in truth.circuit.targets if name not in targets)
-    return {"targets": targets | dropped}
+    return {"targets": exactly(truth.circuit.targets, targets)}
 
 
 def settings_of(arguments: Arguments) -> Settings:
@@ -332,7 +331,7 @@ def _run(arguments: Arguments) -> None:
         Checkpoint.load(Path(arguments.checkpoint))
     truth = Problem(
         circuit,
-        targets=dict(targets),
+        targets=exactly(circuit.targets, targets),
         workers=arguments.workers,
         log=folder / "samples" if arguments.log else False,
         agent="ppo",

@@ -15,7 +15,7 @@ from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.metrics import METRIC_NAMES
 from zsgym.simulators.surrogate import SurrogateSimulator
-from zsgym.specs import margin_table, metric_row
+from zsgym.specs import exactly, margin_table, metric_row
 
 FloatArray = NDArray[np.float64]
 Act = Callable[[Any], Any]
@@ -87,7 +87,7 @@ class Rehearsal:
         """Offer the designs that the policy passes to the archive. The starts follow from seed and steps alone."""
         circuit = self.surrogate.circuit
         kwargs = {key: value for key, value in self.env_kwargs.items() if key not in ("backend", "random_targets")}
-        targets = dict.fromkeys(circuit.targets) | dict(self.targets)
+        targets = exactly(circuit.targets, self.targets)
         env = SizingVecEnv(
             circuit, self.n_envs, **{**kwargs, "backend": self.surrogate, "targets": targets, "log": False}
         )

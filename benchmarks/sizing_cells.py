@@ -22,6 +22,7 @@ from agents.search import Problem, Progress
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.files import write_text
 from zsgym.samples.manifest import git_revision
+from zsgym.specs import exactly
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def run_cell(cell: Cell) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     circuit, targets, title = load_problem(cell.problem)
-    with Problem(circuit, targets=dict(targets), budget=cell.budget, agent=cell.agent, seed=cell.seed) as truth:
+    wanted = exactly(circuit.targets, targets)
+    with Problem(circuit, targets=wanted, budget=cell.budget, agent=cell.agent, seed=cell.seed) as truth:
         try:
             AGENTS[cell.agent].make(cell.checkpoint)(truth, cell.seed)
         finally:

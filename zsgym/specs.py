@@ -26,12 +26,16 @@ FAILURE_REWARD = -100.0
 """Reward of a sizing that does not work. The worst working one gets -11 (eleven specs, each missed completely)."""
 
 
+_SIGNED = ("dB", "deg")
+"""Units of metrics that may be negative. An offset counts by its magnitude."""
+
+
 def resolve_targets(defaults: Targets, overrides: Mapping[str, float | None] | None) -> dict[str, float]:
     """The targets in force, in the order of `METRIC_NAMES`.
 
     :param defaults: the circuit's targets, SI units.
     :param overrides: metric -> new target in SI units; None as a value drops that spec. None changes nothing.
-    :raises ConfigError: an unknown metric, a target that is not a finite number, or no spec left.
+    :raises ConfigError: an unknown metric, a target that is no number or that no amplifier could miss, or no spec left.
     """
     if overrides is not None and not isinstance(overrides, Mapping):
         raise ConfigError(f"targets must be a mapping of metric names to SI values, got {type(overrides).__name__}")
@@ -45,10 +49,17 @@ def resolve_targets(defaults: Targets, overrides: Mapping[str, float | None] | N
             raise ConfigError(
                 f"the target of {name} must be a finite number in {unit} (or None for no spec): {target!r}"
             )
+        if target <= 0.0 and METRIC_BY_NAME[name].unit not in _SIGNED:
+            raise ConfigError(f"the target of {name} must be positive, got {target:g} {METRIC_BY_NAME[name].unit}")
     targets = {name: float(value) for name in METRIC_NAMES if (value := merged.get(name)) is not None}
     if not targets:
         raise ConfigError("no spec is left: at least one metric needs a target")
     return targets
+
+
+def exactly(defaults: Targets, targets: Targets) -> dict[str, float | None]:
+    """Overrides that leave these targets and no others: a default that they do not name is dropped."""
+    return {**dict.fromkeys(defaults), **targets}
 
 
 def check_metric_name(name: str) -> None:

@@ -20,7 +20,7 @@ from zsgym.errors import ConfigError, SimulatorCrashError
 from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
 from zsgym.pdk.geometry import inside_models
 from zsgym.samples import read_errors, read_samples
-from zsgym.specs import FAILURE_REWARD
+from zsgym.specs import FAILURE_REWARD, exactly
 
 
 def units(count: int, seed: int = 0, circuit: Circuit | None = None) -> np.ndarray:
@@ -269,6 +269,8 @@ def test_a_problem_file_is_checked(tmp_path: Path) -> None:
     _, targets, title = load_problem(str(file))
     assert (title, targets["power"]) == ("mine", 50e-6)
     assert "psrr_n" not in targets
+    with Problem(nmcf(), backend=FakeSimulator(nmcf()), targets=exactly(nmcf().targets, targets)) as problem:
+        assert problem.targets == targets
     file.write_text("title: mine\ncircuit: nmcf\ntargets: {pwr: 50e-6}\n")
     with pytest.raises(ConfigError, match="pwr"):
         load_problem(str(file))

@@ -303,6 +303,19 @@ def test_gradient_sizes_an_amplifier_that_ngspice_confirms(
 
 
 @pytest.mark.ngspice
+def test_a_dropped_spec_stays_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    specs, out = tmp_path / "mine.yaml", tmp_path / "designs.json"
+    specs.write_text("title: mine\ncircuit: nmcf\ntargets: {power: 60e-6, tc: null}\n")
+    arguments = ["--specs", str(specs), "--budget", "400", "--spice-budget", "1", "--no-log", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["gradient.py", *arguments])
+    command.main(gradient.GradientArguments, "gradient", None, propose=gradient.ascent)
+    assert json.loads(out.read_text())["targets"].keys() == nmcf().targets.keys() - {"tc"}
+    assert "< 1 ppm/K" not in capsys.readouterr().out
+
+
+@pytest.mark.ngspice
 def test_an_interrupted_search_prints_the_best_so_far(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
-from zsgym.specs import FAILURE_REWARD, meets_all, resolve_targets, reward, spec_margins
+from zsgym.specs import FAILURE_REWARD, exactly, meets_all, resolve_targets, reward, spec_margins
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 names = st.sampled_from(METRIC_NAMES)
@@ -81,6 +81,11 @@ def test_targets_are_merged_dropped_and_ordered() -> None:
     assert all(type(value) is float for value in targets.values())
 
 
+def test_targets_can_be_the_only_ones() -> None:
+    defaults = {"power": 2e-4, "dc_gain": 130.0}
+    assert resolve_targets(defaults, exactly(defaults, {"gbw": 1e6, "dc_gain": -3.0})) == {"dc_gain": -3.0, "gbw": 1e6}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -89,6 +94,8 @@ def test_targets_are_merged_dropped_and_ordered() -> None:
         ({"gbw": math.nan}, "target of gbw must be a finite number in Hz"),
         ({"gbw": "1e6"}, "target of gbw"),
         ({"gbw": True}, "target of gbw"),
+        ({"gbw": -1.0}, "target of gbw must be positive, got -1 Hz"),
+        ({"vos": 0.0}, "target of vos must be positive, got 0 V"),
         ({"dc_gain": None}, "no spec is left"),
         (["gbw"], "mapping"),
     ],

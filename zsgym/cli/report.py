@@ -14,6 +14,7 @@ from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
 from zsgym.cli.sizings import add_sizing, best_design, read_json, sizings_from
 from zsgym.errors import ConfigError
 from zsgym.files import write_text
+from zsgym.specs import exactly
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -128,7 +129,7 @@ def _best_design(path: Path, circuit: Circuit) -> tuple[dict[str, float], dict[s
     best = best_design(content, str(path), circuit)
     # The file's targets are complete: what it does not name has no spec.
     wanted = content.get("targets")
-    targets = dict.fromkeys(circuit.targets) | dict(wanted) if isinstance(wanted, dict) else {}
+    targets = exactly(circuit.targets, wanted) if isinstance(wanted, dict) else {}
     return circuit.validate(best["sizing"]), targets, content.get("history")
 
 
