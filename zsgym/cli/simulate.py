@@ -15,7 +15,7 @@ from zsgym.tables import spec_table
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
-    from zsgym.outcome import Conditions, Outcome
+    from zsgym.outcome import Conditions, Outcome, Sizing
 
 _DESCRIPTION = """Simulate one sizing, or a list of them, and say whether each works and how well.
 
@@ -135,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     else:
-        _print(outcomes, circuit)
+        _print(sizings, outcomes, circuit, options.policy)
     return 0 if all(outcome.label is not None for outcome in outcomes) else 3
 
 
@@ -153,13 +153,28 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     return fields
 
 
-def _print(outcomes: Sequence[Outcome], circuit: Circuit) -> None:
-    for position, outcome in enumerate(outcomes, start=1):
+def _print(sizings: Sequence[Sizing], outcomes: Sequence[Outcome], circuit: Circuit, policy: str | None) -> None:
+    for position, (sizing, outcome) in enumerate(zip(sizings, outcomes, strict=True), start=1):
         if position > 1:
             print()
         print(f"sizing {position} of {len(outcomes)}: {_headline(outcome)}")
         if outcome.metrics:
             print(spec_table(outcome.metrics, circuit.targets))
+        elif outcome.failure is not None:
+            for line in _reasons(sizing, outcome, circuit, policy):
+                print(f"  {line}")
+
+
+def _reasons(sizing: Sizing, outcome: Outcome, circuit: Circuit, policy: str | None) -> list[str]:
+    """What a failing sizing has missed; nothing where nothing was measured."""
+    from zsgym.circuits import DEFAULT_VERDICT
+    from zsgym.outcome import Failure
+    from zsgym.pdk.geometry import outside_models
+    from zsgym.report.checks import missed_checks
+
+    if outcome.failure is Failure.GEOMETRY:
+        return outside_models(circuit, sizing)
+    return missed_checks(outcome.raw, circuit.verdict_policies[policy or DEFAULT_VERDICT]) if outcome.raw else []
 
 
 def _headline(outcome: Outcome) -> str:

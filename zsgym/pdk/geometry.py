@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from zsgym.circuits import Circuit
 from zsgym.netlist import Expression
+from zsgym.outcome import Sizing
 
 SIZE_LIMITS = {"nmos": ((0.36, 100.0), (0.15, 100.0)), "pmos": ((0.42, 100.0), (0.15, 100.0))}
 """Device kind -> limits of width and of length, in micrometres, inclusive."""
@@ -30,6 +31,18 @@ def inside_models(circuit: Circuit, values: NDArray[np.float64]) -> NDArray[np.b
             size = _column(circuit, values, expression)
             inside &= (size >= low - SIZE_TOLERANCE) & (size <= high + SIZE_TOLERANCE)
     return inside
+
+
+def outside_models(circuit: Circuit, sizing: Sizing) -> list[str]:
+    """What a sizing asks of the transistors that no model covers, such as `M3: W 0.3 um is not within 0.36 to 100`."""
+    found = []
+    for device in circuit.devices:
+        for name, (low, high) in zip("wl", SIZE_LIMITS.get(device.kind, ()), strict=False):
+            size = device.values[name].evaluate(sizing)
+            if not low - SIZE_TOLERANCE <= size <= high + SIZE_TOLERANCE:
+                part = f"{device.name.upper().removeprefix('X')}: {name.upper()}"
+                found.append(f"{part} {size:.4g} um is not within {low:g} to {high:g}")
+    return found
 
 
 def _column(circuit: Circuit, values: NDArray[np.float64], expression: Expression) -> NDArray[np.float64]:

@@ -23,6 +23,15 @@ def checks_table(raw: Raw, policy: VerdictPolicy) -> str:
     return html_table(headers, rows, "checks")
 
 
+def missed_checks(raw: Raw, policy: VerdictPolicy) -> list[str]:
+    """The missed checks in words, such as `error of the output level: 312 mV, limit ≤ 50 mV`."""
+    return [
+        f"{name}: {measured}" + (f", limit {limit}" if limit else "")
+        for _, name, measured, limit, passed in _checks(raw, policy)
+        if passed is False
+    ]
+
+
 def _checks(raw: Raw, policy: VerdictPolicy) -> Iterator[tuple[Failure, str, str, str, bool | None]]:
     """Reason, name, measured value, limit and whether it was kept, for each check."""
     converged, complete = raw.get("converged"), raw.get("transient_complete")

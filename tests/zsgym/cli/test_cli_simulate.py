@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,19 @@ def test_simulate_prints_a_table_for_people(
     assert "works (fake" in out
     assert "does not work: " in out
     assert "Hz" in out
+
+
+@pytest.mark.ngspice
+def test_a_failure_says_what_was_missed(run: Run, circuit: Circuit, tmp_path: Path) -> None:
+    robust = dict(circuit.known_good["robust"])
+    narrow, starved = robust | {"W_gm3": 0.2}, robust | {"cap1": 1e-12, "cap2": 1e-12, "M_gm2": 100}
+    code, out, _ = run("simulate", "nmcf", "--sizing", write(tmp_path / "s.json", [narrow, starved]))
+    assert code == 0
+    first, second = out.split("sizing 2 of 2")
+    assert "does not work: geometry" in first
+    assert "  M12: W 0.2 um is not within 0.36 to 100" in first
+    assert "does not work: " in second
+    assert re.search(r"^  rightmost closed-loop pole: .* Mrad/s, limit ≤ 0 rad/s$", second, re.MULTILINE)
 
 
 def test_simulate_reads_published_names_and_units(
