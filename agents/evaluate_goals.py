@@ -31,8 +31,8 @@ from tqdm import tqdm
 
 from agents.belief import Belief
 from agents.command import option, parse
-from agents.ppo import newest_checkpoint, settings_of, stored_arguments
-from agents.ppo_callbacks import MODEL
+from agents.ppo import settings_of, stored_arguments
+from agents.ppo_callbacks import MODEL, newest_checkpoint
 from agents.ppo_designs import Archive, Verifier
 from agents.ppo_play import Act, half_exploring, play
 from agents.ppo_settings import guarded

@@ -384,16 +384,5 @@ def stored_arguments(folder: Path) -> Arguments:
         raise ConfigError(f"{folder} holds no run of agents/ppo.py: {reason(error)}") from error
 
 
-def newest_checkpoint(folder: Path) -> Path:
-    """The last complete checkpoint of a run.
-
-    :raises ConfigError: there is none.
-    """
-    kept = checkpoints(folder)
-    if not kept:
-        raise ConfigError(f"{folder} holds no checkpoint yet; one is written every --checkpoint-every steps")
-    return kept[-1]
-
-
 if __name__ == "__main__":
     main()

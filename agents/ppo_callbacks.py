@@ -250,6 +250,17 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step_*"))
 
 
+def newest_checkpoint(folder: Path) -> Path:
+    """The last complete checkpoint of a run.
+
+    :raises ConfigError: there is none.
+    """
+    kept = checkpoints(folder)
+    if not kept:
+        raise ConfigError(f"{folder} holds no checkpoint yet; one is written every --checkpoint-every steps")
+    return kept[-1]
+
+
 def load_designs(checkpoint: Path) -> tuple[Archive, list[Verified]]:
     """Archive and verified designs of a checkpoint.
 

@@ -17,8 +17,8 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import ppo, ppo_callbacks
-from agents.ppo import Arguments, newest_checkpoint, solver, train
-from agents.ppo_callbacks import MODEL, checkpoints, load_designs
+from agents.ppo import Arguments, solver, train
+from agents.ppo_callbacks import MODEL, checkpoints, load_designs, newest_checkpoint
 from agents.ppo_designs import Verifier
 from agents.ppo_settings import guarded
 from agents.search import Problem
