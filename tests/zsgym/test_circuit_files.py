@@ -1,6 +1,7 @@
 """Circuit files: small ones that are right, and wrong ones, whose errors name file, key and choices."""
 
 import copy
+import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,6 +17,7 @@ from zsgym.errors import ConfigError, NetlistError
 from zsgym.outcome import Conditions
 from zsgym.paths import data_root
 
+PAGE = Path(__file__).parents[2] / "docs" / "bring-your-own-circuit.md"
 NETLIST = """
 .subckt amp vss vdd inn inp out gain=2
 XM1 out inn vss vss sky130_fd_pr__nfet_01v8 W={W_in} L={L_in} M={M_in*gain}
@@ -23,6 +25,7 @@ XM2 out inp vdd vdd sky130_fd_pr__pfet_01v8 W={W_in} L={L_in} M={M_in}
 C1 out vss {Cap1}
 .ends
 """
+PFET = "inp vdd vdd sky130_fd_pr__pfet_01v8 W={W_in}"
 CONTENT: dict[str, Any] = {
     "title": "two transistors",
     "class": "amplifier",
@@ -67,13 +70,27 @@ def test_small_circuit_is_valid(tmp_path: Path) -> None:
     assert circuit.devices[2].names == {"Cap1"}, "names are spelled as the YAML declares them"
 
 
+def test_multipliers_are_in_the_values_and_on_every_transistor(tmp_path: Path) -> None:
+    """The deck of a simulator takes M from every transistor, and of other devices nothing but their value."""
+    lines = "XA out vss extra m=3\nI1 vdd out 2u m=2\nV1 out x 0\nM9 out inn vss vss nfet W=1 L=1\nR2 x vss 4k\n.ends\n"
+    extra = ".subckt extra p n\nC2 p n {Cap1}\nR1 p n 6k m=2\nL1 p n 6n\nM1 p n n n nfet W=1 L=1\n.ends\n"
+    change = _set("subcircuit", "amp")
+    path = write_circuit(tmp_path, netlist=NETLIST.replace(".ends\n", lines) + extra, change=change)
+    devices = {device.name: device.values for device in load_circuit(path).devices}
+    sizing = {"W_in": 1, "L_in": 1, "M_in": 1, "Cap1": 2e-12}
+    expected = {"c.xa.c2": 6e-12, "r.xa.r1": 1000, "l.xa.l1": 2e-9, "i1": 4e-6, "v1": 0, "r2": 4000, "c1": 2e-12}
+    assert {name: devices[name]["value"].evaluate(sizing) for name in expected} == pytest.approx(expected, rel=1e-12)
+    assert not any("m" in devices[name] for name in expected)
+    assert [devices[name]["m"].evaluate() for name in ("m9", "m.xa.m1")] == [1, 3]
+
+
 def test_parameter_overrides(tmp_path: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         content["quantities"]["W"]["logarithmic"] = [1, 5]
         content["groups"]["in2"] = {"device": "transistor", "sizes": ["W"]}
         content["parameters"] = {"W_in2": {"bounds": [1, 3], "scale": "linear"}, "L_in": {"uniform": [0.2, 0.5]}}
 
-    netlist = NETLIST.replace("inp vdd vdd sky130_fd_pr__pfet_01v8 W={W_in}", "inp vdd vdd pfet W={W_in2}")
+    netlist = NETLIST.replace(PFET, PFET.replace("W_in", "W_in2"))
     circuit = load_circuit(write_circuit(tmp_path, netlist=netlist, change=change))
     by_name = {parameter.name: parameter for parameter in circuit.parameters}
     assert by_name["W_in"].log_bounds == (1, 5)
@@ -237,6 +254,32 @@ def test_files_that_are_no_circuit(tmp_path: Path, text: str | bytes, why: str) 
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match=f"amp.yaml: .*{re.escape(why)}"):
         load_circuit(path)
+
+
+def test_documentation_shows_these_errors(tmp_path: Path) -> None:
+    """Each line of the page's box, which wraps them, is what a file with that mistake gives."""
+
+    def misspell(content: dict[str, Any]) -> None:
+        content["conditions"]["suply"] = content["conditions"].pop("supply")
+
+    def lower_case(content: dict[str, Any]) -> None:
+        content["groups"]["cap1"] = content["groups"].pop("Cap1")
+
+    transistor = "XM1 out inn vss vss sky130_fd_pr__nfet_01v8"
+    mistakes: list[tuple[str, Callable[[dict[str, Any]], None] | None]] = [
+        (NETLIST, misspell),
+        (NETLIST, _set("quantities", "W", "bounds", [10, 1])),
+        (NETLIST.replace(".ends", "C2 out vss {cap2}\n.ends"), lower_case),
+        (NETLIST.replace("XM1", "Q1"), None),
+        (NETLIST.replace(transistor, f"{transistor}_lvt"), None),
+    ]
+    printed = []
+    for netlist, change in mistakes:
+        with pytest.raises(ConfigError) as caught:
+            load_circuit(write_circuit(tmp_path, netlist=netlist, change=change))
+        printed += str(caught.value).replace(f"{tmp_path}{os.sep}amp.", "my_amp.").splitlines()
+    (box,) = re.findall(r"```\n(my_amp\.yaml: .*?)```", PAGE.read_text(), re.DOTALL)
+    assert re.sub(r"\n +", " ", box).splitlines() == printed
 
 
 def test_netlist_errors_are_config_errors() -> None:

@@ -4,6 +4,7 @@ import copy
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,11 +288,21 @@ def test_a_folder_named_like_a_circuit_does_not_shadow_it(tmp_path: Path, monkey
     assert load_circuit("nmcf").title.startswith("Three-stage")
 
 
+@pytest.mark.parametrize("name", ["my_circuits", "my_circuits/", "./my_circuits", "my_circuits/rc_loaded.yaml", "bare"])
+def test_a_bare_word_may_be_a_file_or_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "my_circuits")
+    for file in EXAMPLE.iterdir():
+        shutil.copy(file, tmp_path / ("bare" if file.suffix == ".yaml" else file.name))
+    monkeypatch.chdir(tmp_path)
+    assert load_circuit(name).netlist_hash == load_circuit(EXAMPLE).netlist_hash
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [
         ("nmfc", r"unknown circuit 'nmfc'\. Did you mean 'nmcf'\? Known: nmcf, nmcnr"),
         ("", "unknown circuit ''"),
+        ("nmfc/", r"unknown circuit 'nmfc/'\. Did you mean 'nmcf'\? .*; a YAML file or its folder may be given"),
         ("missing.yaml", r"missing\.yaml: no such circuit file\. Known circuits: nmcf, nmcnr"),
         ("some/where", "no such circuit file"),
     ],

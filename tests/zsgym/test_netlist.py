@@ -15,9 +15,12 @@ from zsgym.circuits import load_circuit
 from zsgym.errors import ConfigError, NetlistError
 from zsgym.netlist import Device, DeviceKind, Expression, Subcircuit, flatten, parse_netlist, write_subcircuit
 from zsgym.netlist.expressions import FUNCTIONS, Call, Name, Negation, Node, Number, Operation, parse_number
+from zsgym.netlist.reader import MODELS
+from zsgym.pdk import DEVICES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS: list[DeviceKind] = ["nmos", "pmos", "resistor", "capacitor", "inductor", "isource", "vsource"]
+FIXED = {"nf": 1.0, "mult": 1.0, "ad": 0.0, "sd": 0.0}
 NAMES = ("a", "b_2", "w_gm3")
 VALUES = {"a": 2.5, "b_2": 0.75, "w_gm3": 12.0}
 
@@ -49,9 +52,10 @@ nets = st.sampled_from(["vss", "vdd", "inn", "inp", "out", "n1", "n2", "0"])
 @st.composite
 def devices(draw: st.DrawFn, index: int) -> Device:
     kind = draw(st.sampled_from(KINDS))
-    values = {key: draw(expressions) for key in draw(st.sets(st.sampled_from(["m", "nf", "ad"])))}
+    values = {"m": draw(expressions)} if draw(st.booleans()) else {}
     if kind in ("nmos", "pmos"):
         model = "sky130_fd_pr__nfet_01v8" if kind == "nmos" else "sky130_fd_pr__pfet_01v8"
+        values |= {key: Expression.constant(FIXED[key]) for key in draw(st.sets(st.sampled_from(sorted(FIXED))))}
         values |= {"w": draw(expressions), "l": draw(expressions)}
         letter = draw(st.sampled_from(["xm", "m"]))
         return Device(f"{letter}{index}", kind, {pin: draw(nets) for pin in "dgsb"}, model, values)
@@ -249,6 +253,16 @@ def test_golden_shipped_circuits(name: str) -> None:
 
 
 WRAP = ".subckt s a b\n{}\n.ends"
+NFET = "sky130_fd_pr__nfet_01v8"
+LAYOUT = ("ad", "as", "pd", "ps", "nrd", "nrs", "sa", "sb", "sd")
+OTHER_TRANSISTORS = (
+    "XM1 a b a b sky130_fd_pr__pfet_01v8_lvt",
+    "XM1 a b a b sky130_fd_pr__pfet_g5v0d10v5",
+    "M1 a b a b sky130_fd_pr__nfet_01v8_lvt",
+    "M1 a b a b my_pmos",
+    "XM1 a b a b nfet",
+)
+MODELS_NAMED = "valid models: sky130_fd_pr__nfet_01v8, sky130_fd_pr__pfet_01v8$"
 
 
 @pytest.mark.parametrize(
@@ -259,9 +273,20 @@ WRAP = ".subckt s a b\n{}\n.ends"
         (".model m nmos", "'.model' is not supported"),
         (".include x.spice", "'.include' is not supported"),
         ("X1 a b filter", "unknown subcircuit 'filter'; defined in this file: s"),
-        ("XM1 a b a b bsim W=1 L=1", "no subcircuit of this file and no transistor"),
-        ("XM1 a b a b nfet_pfet W=1 L=1", "no transistor"),
-        ("M1 a b a nfet W=1 L=1", "needs the nets d g s b and a model"),
+        ("X1 a b filter W=1 L=1", "unknown subcircuit 'filter'; defined in this file: s"),
+        ("XM1 a b a b bsim W=1 L=1", "'bsim' is no subcircuit of this file and no transistor that is simulated"),
+        ("M1 a b a b nfet_pfet W=1 L=1", "no transistor"),
+        *((f"{line} W=1 L=1", MODELS_NAMED) for line in OTHER_TRANSISTORS),
+        ("M1 a b a nfet W=1 L=1", "'m1' needs the nets d g s b and a model, 5 words; found 4: a b a nfet"),
+        (f"XM1 a b a {NFET} W=1 L=1", f"'xm1' needs the nets d g s b and a model, 5 words; found 4: a b a {NFET}"),
+        (f"XM1 a b a b a {NFET}", "needs the nets d g s b and a model, 5 words; found 6"),
+        ("XM1 a b a b W=1 L=1", "needs the nets d g s b and a model, 5 words; found 4"),
+        ("M1 a b a b nfet W=1 L=1 nf=2", "transistor 'm1': nf=2 is not supported, only nf=1; .* M= multiplies it"),
+        ("M1 a b a b nfet W=1 L=1 nf={n}", "nf=n is not supported, only nf=1"),
+        (f"XM1 a b a b {NFET} W=1 L=1 M=2 mult=2", "transistor 'xm1': mult=2 is not supported, only mult=1"),
+        *((f"M1 a b a b nfet W=1 L=1 {key}=0.1", f"{key}=0.1 is not supported, only {key}=0") for key in LAYOUT),
+        ("M1 a b a b nfet W={w}u L=1", "'{w}u': no suffix may follow an expression. W and L are plain .* micrometres"),
+        ("C1 a b 'c'p", "no suffix may follow an expression. .* every other value is in SI units"),
         ("M1 a b a b nfet W=1", "has no L="),
         ("M1 a b a b nfet W=1 L=1 width=2", "unknown transistor parameter 'width'; supported: w l m"),
         ("M1 a b a b nfet W=1 L=1 W=2", "'w' is given twice"),
@@ -325,6 +350,25 @@ def test_constants_are_put_in() -> None:
     assert parse_netlist(text)["s"].names == {"x"}
 
 
+def test_models_are_those_of_the_simulator() -> None:
+    assert MODELS == DEVICES
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("XM1 a b a b sky130_fd_pr__nfet_01v8", "nmos"),
+        ("XM1 a b a b SKY130_fd_pr__pfet_01v8", "pmos"),
+        ("M1 a b a b sky130_fd_pr__pfet_01v8", "pmos"),
+        *((f"M1 a b a b {model}", "nmos") for model in ("nfet_01v8", "nfet", "nmos")),
+        *((f"M1 a b a b {model}", "pmos") for model in ("pfet_01v8", "pfet", "pmos")),
+    ],
+)
+def test_models_of_transistors(line: str, kind: str) -> None:
+    fixed = "nf=1 mult={1} " + " ".join(f"{key}=0" for key in LAYOUT)
+    assert parse_netlist(WRAP.format(f"{line} W=1 L=1 {fixed}"))["s"].devices[0].kind == kind
+
+
 def test_value_may_be_named() -> None:
     text = WRAP.format("C1 a b c=1p\nR1 a b r=2k m=3\nI1 a b dc 5u\nI2 a b dc={x}\nV1 a b value=1.8")
     values = [device.values for device in parse_netlist(text)["s"].devices]
@@ -338,7 +382,7 @@ HIERARCHY = """
 .subckt unit in out r=1k
 R1 in mid {r}
 C1 mid 0 1p
-XM1 out mid 0 0 nfet W=1 L={l}
+XM1 out mid 0 0 sky130_fd_pr__nfet_01v8 W=1 L={l}
 .ends
 .subckt pair in out
 Xa in x unit r={2*rr}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from zsgym.circuits.circuit import Circuit
 from zsgym.circuits.problems import did_you_mean, read_model
 from zsgym.circuits.schema import KINDS, PORTS, CircuitFile, SizingParameter
 from zsgym.errors import ConfigError
-from zsgym.netlist import Expression, Subcircuit, flatten, parse_netlist
-from zsgym.netlist.expressions import Name
+from zsgym.netlist import Device, Expression, Subcircuit, flatten, parse_netlist
+from zsgym.netlist.expressions import Name, Operation
 from zsgym.outcome import Conditions
 from zsgym.paths import data_root
 
@@ -20,6 +21,7 @@ DIRECTORIES_VARIABLE = "ZSGYM_CIRCUITS"
 """Environment variable with further circuit directories, separated as in PATH."""
 
 _SUFFIXES = (".yaml", ".yml")
+_ONE = Expression.constant(1.0)
 
 
 def list_circuits(directories: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
@@ -31,18 +33,21 @@ def load_circuit(name_or_path: str | os.PathLike[str], directories: Iterable[str
     """A circuit by its name, or from its YAML file or a folder that holds exactly one.
 
     Names are searched in `directories`, in those of the environment variable ZSGYM_CIRCUITS, and among the shipped
-    circuits. Shipped circuits are loaded once per process.
+    circuits; a known name wins over a file or folder of that name. Shipped circuits are loaded once per process.
 
     :raises ConfigError: no such circuit, a name that two directories claim, or an invalid YAML file or netlist; the
         message names file, key and valid choices.
     """
     path, name = Path(name_or_path), str(name_or_path)
-    # A bare word is always a name, even where the working directory has a folder of that name.
+    # A bare word is a name first, even where the working directory has a folder of that name.
     if not isinstance(name_or_path, str) or path.suffix in _SUFFIXES or len(path.parts) > 1:
         return _load(_circuit_file(path))
     found = _find(directories)
     if name not in found:
-        raise ConfigError(f"unknown circuit {name!r}. {did_you_mean(name, sorted(found), 'Known')}")
+        if name and path.exists():
+            return _load(_circuit_file(path))
+        known = did_you_mean(name, sorted(found), "Known")
+        raise ConfigError(f"unknown circuit {name!r}. {known}; a YAML file or its folder may be given, too")
     is_shipped = found[name].parent == _shipped_directory()
     return _load_shipped(found[name]) if is_shipped else _load(found[name])
 
@@ -99,7 +104,7 @@ def _load(path: Path) -> Circuit:
     parameters = file.sizing_parameters()
     subcircuit = _subcircuit(path, file, parse_netlist(netlist_text, str(netlist_path)))
     _raise(path, [*_port_problems(file, subcircuit), *_parameter_problems(subcircuit, parameters)])
-    subcircuit = _with_declared_names(subcircuit, parameters)
+    subcircuit = _with_multipliers(_with_declared_names(subcircuit, parameters))
     _raise(path, [*_group_problems(file, subcircuit, parameters), *_known_good_problems(file, parameters)])
     return Circuit(
         name=path.stem,
@@ -169,6 +174,25 @@ def _with_declared_names(subcircuit: Subcircuit, parameters: tuple[SizingParamet
     spelling = {parameter.name.lower(): Expression(Name(parameter.name)) for parameter in parameters}
     fixed = {name: value for name, value in subcircuit.parameters.items() if name not in spelling}
     return subcircuit.substitute(fixed).substitute(spelling)
+
+
+def _with_multipliers(subcircuit: Subcircuit) -> Subcircuit:
+    """Multipliers where every reader of a circuit looks for them: an `m` of each transistor, none of anything else.
+
+    The `m` of a two-terminal device goes into its value.
+    """
+    return replace(subcircuit, devices=tuple(map(_with_multiplier, subcircuit.devices)))
+
+
+def _with_multiplier(device: Device) -> Device:
+    if device.kind in KINDS["transistor"]:
+        return device if "m" in device.values else replace(device, values={**device.values, "m": _ONE})
+    if "m" not in device.values:
+        return device
+    value, count = device.values["value"], device.values["m"]
+    shrinks = device.kind in ("resistor", "inductor")  # in parallel
+    total = Expression(Operation("/", value.root, count.root)) if shrinks else value * count
+    return replace(device, values={"value": total})
 
 
 def _group_problems(file: CircuitFile, subcircuit: Subcircuit, parameters: tuple[SizingParameter, ...]) -> list[str]:

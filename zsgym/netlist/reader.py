@@ -2,13 +2,15 @@
 
 What is read, inside `.subckt NAME ports... [params:] [parameter=default ...]` and `.ends`:
 
-    M1 d g s b model W=.. L=.. M=..        a transistor; `XM1` in the same form, as SKY130's own netlists have it
+    XM1 d g s b model W=.. L=.. M=..       a transistor, as SKY130's own netlists have it; `M1` in the same form
     R1 p n value    C1 p n value    L1 p n value    I1 p n [dc] value    V1 p n [dc] value
     X1 nets... subcircuit [parameter=..]   an instance of another subcircuit of the same text
     .param name=value ...                  constants of the subcircuit
 
 A value is a number with an engineering suffix, a name, or an expression in `{}` or `''` (`zsgym.netlist.expressions`).
-Names are case-insensitive and come out in lower case; `+` continues a line; `*`, `;`, ` $` and `//` begin comments.
+The model is one of the two that are simulated (`MODELS`; after `M1` also a short name such as `nfet`), W and L are in
+micrometres, and only one finger (nf=1) without layout parameters is simulated. Names are case-insensitive and come out
+in lower case; `+` continues a line; `*`, `;`, ` $` and `//` begin comments.
 Anything else is refused with file and line: a line that is skipped silently makes a different circuit.
 """
 
@@ -30,13 +32,29 @@ _TWO_TERMINAL: dict[str, DeviceKind] = {
     "i": "isource",
     "v": "vsource",
 }
-_POLARITY: dict[str, DeviceKind] = {"nfet": "nmos", "nmos": "nmos", "pfet": "pmos", "pmos": "pmos"}
+MODELS: dict[DeviceKind, str] = {"nmos": "sky130_fd_pr__nfet_01v8", "pmos": "sky130_fd_pr__pfet_01v8"}
+"""The transistors that are simulated: device kind -> name in the SKY130 library."""
+
+_LIBRARY_MODELS: dict[str, DeviceKind] = {model: kind for kind, model in MODELS.items()}
+# A line that begins with X keeps the library's name: in plain ngspice, its model is the library's subcircuit.
+_SHORT_MODELS: dict[str, DeviceKind] = {
+    "nfet_01v8": "nmos",
+    "nfet": "nmos",
+    "nmos": "nmos",
+    "pfet_01v8": "pmos",
+    "pfet": "pmos",
+    "pmos": "pmos",
+}
 _MOS_PINS = ("d", "g", "s", "b")
-_MOS_VALUES = ("w", "l", "m", "nf", "mult", "ad", "as", "pd", "ps", "nrd", "nrs", "sa", "sb", "sd")
+_MOS_LAYOUT = ("ad", "as", "pd", "ps", "nrd", "nrs", "sa", "sb", "sd")
+# What every transistor is simulated with; any other value would be a different circuit.
+_MOS_FIXED = {"nf": 1.0, "mult": 1.0, **dict.fromkeys(_MOS_LAYOUT, 0.0)}
+_MOS_VALUES = ("w", "l", "m", *_MOS_FIXED)
 _SUPPORTED = ".subckt, .ends, .param and devices that begin with M, X, R, C, L, I or V"
 
 _COMMENT = re.compile(r";.*|//.*|(?:^|(?<=\s))\$.*")
 _TOKEN = re.compile(r"\s*(\{[^{}]*\}|'[^']*'|=|[^\s={}']+)")
+_WORD = re.compile(r"[^\s={}']+")
 _IDENTIFIER = re.compile(r"[a-z_]\w*")
 
 
@@ -170,7 +188,7 @@ def _parse_device(line: _Line, definitions: Mapping[str, _Definition]) -> Device
     name, model = words[0], words[-1]
     if name[0] in _TWO_TERMINAL:
         return _parse_two_terminal(line, words, values)
-    if name[0] == "m" or (name[0] == "x" and model not in definitions and len(words) == 6):
+    if name[0] == "m" or (name[0] == "x" and model not in definitions and _looks_like_transistor(words, values)):
         return _parse_transistor(line, words, values)
     if name[0] != "x":
         line.fail(f"device {name!r} is not supported; supported: {_SUPPORTED}")
@@ -182,20 +200,35 @@ def _parse_device(line: _Line, definitions: Mapping[str, _Definition]) -> Device
     return Device(name, "subcircuit", dict(zip(ports, nets, strict=True)), model, values)
 
 
+def _looks_like_transistor(words: list[str], values: Mapping[str, Expression]) -> bool:
+    """Whether a line that instantiates no subcircuit of its file means a transistor, complete or not."""
+    return len(words) == 6 or words[-1] in _LIBRARY_MODELS or (words[0][:2] == "xm" and "w" in values)
+
+
 def _parse_transistor(line: _Line, words: list[str], values: dict[str, Expression]) -> Device:
-    if len(words) != 6:
-        line.fail(f"transistor {words[0]!r} needs the nets d g s b and a model")
-    name, *nets, model = words
-    kinds = {kind for mark, kind in _POLARITY.items() if mark in model}
-    if len(kinds) != 1:
+    name, *given = words
+    if len(given) != 5:
         line.fail(
-            f"{model!r} is no subcircuit of this file and no transistor: its name has none of {', '.join(_POLARITY)}"
+            f"transistor {name!r} needs the nets d g s b and a model, 5 words; found {len(given)}: {' '.join(given)}"
+        )
+    *nets, model = given
+    models = _LIBRARY_MODELS if name[0] == "x" else _LIBRARY_MODELS | _SHORT_MODELS
+    if model not in models:
+        line.fail(
+            f"{model!r} is no subcircuit of this file and no transistor that is simulated; "
+            f"valid models: {', '.join(MODELS.values())}"
         )
     for key in values.keys() - set(_MOS_VALUES):
         line.fail(f"unknown transistor parameter {key!r}; supported: {' '.join(_MOS_VALUES)}")
     for key in {"w", "l"} - values.keys():
         line.fail(f"transistor {name!r} has no {key.upper()}=")
-    return Device(name, kinds.pop(), dict(zip(_MOS_PINS, nets, strict=True)), model, values)
+    for key in values.keys() & _MOS_FIXED.keys():
+        if values[key] != Expression.constant(_MOS_FIXED[key]):
+            line.fail(
+                f"transistor {name!r}: {key}={values[key]} is not supported, only {key}={_MOS_FIXED[key]:g}; "
+                "every transistor is simulated with one finger and without layout parameters, and M= multiplies it"
+            )
+    return Device(name, models[model], dict(zip(_MOS_PINS, nets, strict=True)), model, values)
 
 
 def _parse_two_terminal(line: _Line, words: list[str], values: dict[str, Expression]) -> Device:
@@ -239,6 +272,11 @@ def _tokens(line: _Line) -> list[str]:
             line.fail(f"a brace or quote is not closed at {line.text[position:].strip()!r}")
         tokens.append(match[1])
         position = match.end()
+        if match[1][0] in "{'" and (suffix := _WORD.match(line.text, position)):
+            line.fail(
+                f"{match[1] + suffix[0]!r}: no suffix may follow an expression. "
+                "W and L are plain numbers in micrometres, every other value is in SI units"
+            )
     return tokens
 
 
