@@ -7,17 +7,16 @@ display, no global state, safe in threads and worker processes.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from zsgym.circuits import Circuit
-from zsgym.envs.rendering import headline, status_line
+from zsgym.envs.rendering import failure_line, headline, status_line
 from zsgym.envs.state import State
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES
 from zsgym.outcome import Outcome
@@ -39,7 +38,8 @@ def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     _draw_header(figure, circuit, state)
     _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
     draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state.outcome, state.targets, state.margins)
-    _draw_rewards(figure.add_axes((0.505, 0.085, 0.205, 0.185)), state)
+    rewards = figure.add_axes((0.505, 0.085, 0.205, 0.185))
+    draw_rewards(rewards, state.rewards, state.failure_reward, state.step_limit)
     _draw_response(figure.add_axes((0.765, 0.085, 0.175, 0.185)), state.metrics)
     pixels = io.BytesIO()
     figure.savefig(pixels, format="rgba", dpi=DPI)
@@ -50,12 +50,9 @@ def _draw_header(figure: Figure, circuit: Circuit, state: State) -> None:
     color = _BROKEN if not state.outcome.success else _MET if state.is_success else _MISSED
     figure.text(0.02, 0.945, headline(circuit, state), fontsize=14, color=_INK, weight="bold", va="center")
     figure.text(0.02, 0.908, circuit.title, fontsize=9.5, color=_MUTED, va="center")
-    figure.add_artist(
-        FancyBboxPatch(
-            (0.7, 0.915), 0.27, 0.045, boxstyle="round,pad=0.004,rounding_size=0.012", facecolor=color, edgecolor="none"
-        )
-    )
-    figure.text(0.835, 0.936, status_line(state), fontsize=11, color="white", weight="bold", ha="center", va="center")
+    box = {"boxstyle": "round,pad=0.6", "facecolor": color, "edgecolor": "none"}
+    status = status_line(state)
+    figure.text(0.965, 0.936, status, fontsize=11, color="white", weight="bold", ha="right", va="center", bbox=box)
 
 
 def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
@@ -98,7 +95,7 @@ def draw_margins(axes: Axes, outcome: Outcome, targets: Targets, margins: Mappin
             marker, color = ("o", _MET) if margins[name] >= 0.0 else ("X", _MISSED)
             axes.plot(1.71, position, marker, transform=columns, color=color, markersize=6, clip_on=False)
     if metrics is None:
-        message = f"no metrics\n{(outcome.failure or 'unknown').replace('_', ' ')}"
+        message = f"no metrics\n{failure_line(outcome)}"
         box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": _BROKEN}
         axes.text(
             0.0,
@@ -118,23 +115,33 @@ def draw_margins(axes: Axes, outcome: Outcome, targets: Targets, margins: Mappin
     _plain(axes, "spec margins")
 
 
-def _draw_rewards(axes: Axes, state: State) -> None:
-    """Rewards of working sizings as a line; a failure is far below any of them and gets a mark on the floor."""
-    rewards = np.array(state.rewards)
+def draw_rewards(axes: Axes, episode: Sequence[float], failure_reward: float, step_limit: int | None) -> None:
+    """Rewards of working sizings as a line; a failure is far below any of them and gets a mark on the floor.
+
+    :param episode: the reward of every step so far. :param failure_reward: what a failure gets; drawn off the scale.
+    :param step_limit: where the episode is truncated, as far as it is known.
+    """
+    rewards = np.array(episode)
     steps = np.arange(1, len(rewards) + 1)
-    works = rewards > state.failure_reward
+    works = rewards > failure_reward
     floor = min([-1.0, *(rewards[works] * 1.15)])
     axes.axhline(0.0, color=_MET, linewidth=1.0, linestyle=(0, (4, 3)))
     axes.plot(steps[works], rewards[works], "-o", color=_SIZING, markersize=4, linewidth=1.4)
     axes.plot(steps[~works], np.full((~works).sum(), floor), "x", color=_BROKEN, markersize=5, clip_on=False)
-    axes.set_xlim(0.5, max(len(rewards), state.step_limit or 10) + 0.5)
+    axes.set_xlim(0.5, max(len(rewards), step_limit or 10) + 0.5)
     axes.set_ylim(floor, -0.08 * floor)
+    failed = not works.all()
+    scale = MaxNLocator(4).tick_values(floor, 0.0) if works.any() or not failed else [0.0]
+    names = {tick: f"{tick:g}" for tick in scale if (0.8 if failed else 1.0) * floor <= tick <= 0.0}
+    if failed:
+        names[floor] = "failed"  # no reward, so no number, and none stands close to it
+    axes.set_yticks(list(names), list(names.values()))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8, labelcolor=_MUTED, length=0)
     axes.grid(axis="y", color=_TRACK)
     axes.set_axisbelow(True)
     axes.set_xlabel("step", fontsize=8.5, color=_MUTED)
-    _plain(axes, f"rewards (x: fails, {state.failure_reward:g})")
+    _plain(axes, f"rewards (x: failed, {failure_reward:g})")
 
 
 def two_pole_response(metrics: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
@@ -159,7 +166,7 @@ def _draw_response(axes: Axes, metrics: Mapping[str, float] | None) -> None:
     if metrics is None:
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "none: does not work", transform=axes.transAxes, fontsize=9, color=_BROKEN, ha="center")
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, fontsize=9, color=_BROKEN, ha="center")
         return
     unity = metrics["gbw"]
     frequency, response = two_pole_response(metrics)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from zsgym.circuits import Circuit
 from zsgym.envs.state import State
 from zsgym.errors import ConfigError
+from zsgym.outcome import Failure, Outcome
+from zsgym.samples.schema import SURROGATE
 from zsgym.tables import spec_table
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -40,11 +42,26 @@ def render(render_mode: str | None, circuit: Circuit, state: State) -> str | NDA
 
 
 def status_line(state: State) -> str:
-    """One line: does it work, and how many specs does it meet?"""
+    """One line: does it work, and how many specs does it meet? What a surrogate has answered is called predicted."""
     if not state.outcome.success:
-        return f"does not work: {state.failure.replace('_', ' ')}"
-    met = sum(margin >= 0.0 for margin in state.margins.values())
-    return "meets every spec" if state.is_success else f"works, meets {met} of {len(state.margins)} specs"
+        return failure_line(state.outcome)
+    count, met = len(state.margins), sum(margin >= 0.0 for margin in state.margins.values())
+    if is_predicted(state.outcome):
+        works = f"predicted to work, misses {count - met} of {count} specs"
+        return "predicted to meet every spec" if state.is_success else works
+    return "meets every spec" if state.is_success else f"works, meets {met} of {count} specs"
+
+
+def failure_line(outcome: Outcome) -> str:
+    """One line about a sizing that does not work: why, or that this is a prediction."""
+    if is_predicted(outcome):
+        return "predicted not to work"
+    return f"does not work: {(outcome.failure or 'unknown').replace('_', ' ')}"
+
+
+def is_predicted(outcome: Outcome) -> bool:
+    """Whether the verdict is a surrogate's guess. Its verdict about the geometry is none: that is computed exactly."""
+    return outcome.backend == SURROGATE and outcome.failure is not Failure.GEOMETRY
 
 
 def headline(circuit: Circuit, state: State) -> str:

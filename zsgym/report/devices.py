@@ -12,6 +12,9 @@ from zsgym.outcome import Outcome, Sizing
 from zsgym.report.markup import html_table
 from zsgym.report.typography import MISSING, printed
 
+SAFE_HEADROOM = 0.05
+"""Volts of V_DS beyond V_Dsat from which a transistor counts as well in saturation."""
+
 _TRANSISTORS = ("nmos", "pmos")
 _AT_BOUND = 1e-6
 """Relative distance at which a value counts as lying at its bound."""
@@ -91,8 +94,14 @@ def _bias(point: Mapping[str, float]) -> list[str]:
     """Region and small-signal figures; magnitudes, for both polarities."""
     q = {name: abs(value) for name, value in point.items()}
     headroom = q["vds"] - q["vdsat"]
-    region = '<span class="yes">saturation</span>' if headroom >= 0.0 else '<span class="edge">triode</span>'
     efficiency = f"{q['gm'] / q['id']:.3g} /V" if q["id"] > 0.0 else MISSING
     gain = f"{q['gm'] / q['gds']:.3g}" if q["gds"] > 0.0 else MISSING
     volts = (f"{value:.3f} V".replace("-", "\N{MINUS SIGN}") for value in (q["vgs"], q["vds"], headroom))
-    return [region, printed(q["id"], "A"), *volts, printed(q["gm"], "S"), efficiency, gain]
+    return [_region(headroom), printed(q["id"], "A"), *volts, printed(q["gm"], "S"), efficiency, gain]
+
+
+def _region(headroom: float) -> str:
+    """Where a transistor is biased. :param headroom: V_DS - V_Dsat in volts."""
+    if headroom >= SAFE_HEADROOM:
+        return '<span class="yes">saturation</span>'
+    return f'<span class="edge">{"edge of saturation" if headroom >= 0.0 else "triode"}</span>'

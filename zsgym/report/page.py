@@ -8,7 +8,7 @@ from html import escape
 
 from zsgym.metrics import METRICS, Better, Metric
 from zsgym.report.checks import checks_table
-from zsgym.report.devices import operating_point_table, sizing_table
+from zsgym.report.devices import SAFE_HEADROOM, operating_point_table, sizing_table
 from zsgym.report.evidence import Evidence, verdict
 from zsgym.report.figures import Curve, bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
 from zsgym.report.markup import html_table, stylesheets
@@ -32,6 +32,11 @@ _WAVEFORM_HINT = (
     "In unity feedback at the conditions above. The phase is unwrapped from 0.1 Hz upwards and every unity-gain "
     "crossing counts; the settling band lies around the level at which the output ends."
 )
+_BIAS_HINT = (
+    "Saturation begins where V<sub>DS</sub> reaches V<sub>Dsat</sub>, both as magnitudes. With less than "
+    f'{printed(SAFE_HEADROOM, "V")} to spare a transistor is at the <span class="edge">edge of saturation</span>, '
+    'and without any in <span class="edge">triode</span>.'
+)
 _SEARCH_HINT = (
     "Lines are the best that the search had found; predictions begin anew whenever ngspice has corrected the "
     "surrogate. Dots are simulations: at a reward of zero every spec is met, red ones at the lower edge do not work."
@@ -51,14 +56,13 @@ def render_page(
     """
     name = escape(evidence.request.circuit.name.upper())
     style = stylesheets("palette.css", "style.css", "schematic.css")
-    outcome = evidence.outcome
     sections = [
         _specs(evidence),
         _checks(evidence),
         _schematic(evidence),
         _section("Sizing", sizing_table(evidence.request.circuit, evidence.request.sizing), _SIZING_HINT),
         _section("Waveforms", _waveforms(evidence), _WAVEFORM_HINT),
-        _section("Operating points", operating_point_table(evidence.request.circuit, outcome) if outcome else ""),
+        _section("Operating points", _operating_points(evidence), _BIAS_HINT),
         _section("Search", _grid(search_plots(history)) if history else "", _SEARCH_HINT),
         _section("Training", _training(curves or {})),
         _section("Sized netlist", _netlist(netlist)),
@@ -197,6 +201,11 @@ def _grid(figures: Mapping[str, str]) -> str:
     """Drawings with their captions, two beside each other where there is room."""
     cells = (f"<figure><figcaption>{escape(title)}</figcaption>{figure}</figure>" for title, figure in figures.items())
     return f'<div class="pair">{"".join(cells)}</div>' if figures else ""
+
+
+def _operating_points(evidence: Evidence) -> str:
+    outcome = evidence.outcome
+    return operating_point_table(evidence.request.circuit, outcome) if outcome else ""
 
 
 def _training(curves: Mapping[str, Curve]) -> str:

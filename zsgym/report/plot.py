@@ -22,7 +22,8 @@ Anchor = Literal["start", "middle", "end"]
 
 WIDTH = 480
 """Of every drawing. Two fit beside each other on a screen, one fits on a phone with readable text."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 26, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 98, 34, 12, 40
+"""Around the axes: room for a title and ticks such as -148.5 µW on the left, for half of 100 MHz on the right."""
 
 
 @dataclass(frozen=True)

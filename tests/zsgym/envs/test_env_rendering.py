@@ -1,14 +1,18 @@
 """The two render modes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from fakes import FakeSimulator
 from gymnasium.error import DependencyNotInstalled
+from matplotlib.figure import Figure
 
+from zsgym.circuits import Circuit
 from zsgym.envs.env import SizingEnv
-from zsgym.envs.picture import two_pole_response
+from zsgym.envs.picture import draw_margins, draw_rewards, two_pole_response
+from zsgym.outcome import Failure, Outcome, Status
 
 MakeEnv = Callable[..., SizingEnv]
 
@@ -32,6 +36,67 @@ def test_table_shows_values_targets_and_verdict(make_env: MakeEnv) -> None:
     met = sum(value >= 0.0 for name, value in info["margins"].items() if name != "tc")
     assert f"works, meets {met} of 10 specs" in str(text)
     assert "does not work: unstable" in str(texts["unstable"][0])
+
+
+class PredictingFake(FakeSimulator):
+    """Answers as the surrogate does: failures have no reason, except that a geometry is known to be impossible."""
+
+    name = "surrogate"
+
+    def _failure(self, unit: Sequence[float]) -> Failure | None:
+        failure = super()._failure(unit)
+        return failure if failure in (None, Failure.GEOMETRY) else Failure.PREDICTED
+
+
+def test_predictions_are_called_predictions(make_env: MakeEnv, nmcf: Circuit, easy_targets: dict[str, float]) -> None:
+    lines = {}
+    for targets in ({}, easy_targets):
+        env = make_env(simulator=PredictingFake(nmcf), render_mode="ansi", targets=targets)
+        env.action_space.seed(0)
+        env.reset(seed=0)
+        for _ in range(200):
+            *_, terminated, _, info = env.step(env.action_space.sample())
+            met = sum(value >= 0.0 for value in info["margins"].values())
+            lines[info["failure"], info["is_success"]] = (str(env.render()).splitlines()[1], met)
+            if terminated:
+                env.reset()
+    (missing, met), (meeting, _) = lines["", False], lines["", True]
+    assert missing == f"predicted to work, misses {11 - met} of 11 specs"
+    assert meeting == "predicted to meet every spec"
+    assert lines["predicted", False][0] == "predicted not to work"
+    assert lines["geometry", False][0] == "does not work: geometry", "that is known, not predicted"
+
+
+@pytest.mark.parametrize(
+    ("failure", "backend", "message"),
+    [
+        (Failure.PREDICTED, "surrogate", "predicted not to work"),
+        (Failure.NO_GAIN, "ngspice", "does not work: no gain"),
+    ],
+)
+def test_a_picture_says_whether_a_failure_is_a_prediction(failure: Failure, backend: str, message: str) -> None:
+    axes = Figure().add_subplot()
+    draw_margins(axes, Outcome(Status.CIRCUIT_FAILURE, failure, backend=backend), {"gbw": 1e6}, {"gbw": -1.0})
+    assert f"no metrics\n{message}" in [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize("rewards", [[-100.0], [-100.0, -0.8, -100.0], [-3.0, -2.5, -100.0]])
+def test_failures_stand_off_the_scale_of_the_rewards(rewards: list[float]) -> None:
+    axes = Figure().add_subplot()
+    draw_rewards(axes, rewards, -100.0, 20)
+    crosses = next(line for line in axes.lines if line.get_marker() == "x")
+    names = dict(zip(axes.get_yticks(), [label.get_text() for label in axes.get_yticklabels()], strict=True))
+    assert [names.pop(height) for height in set(crosses.get_ydata())] == ["failed"]
+    assert all(float(name) == tick for tick, name in names.items())
+    lowest = min([0.0, *(reward for reward in rewards if reward > -100.0)])
+    assert max(crosses.get_ydata()) < lowest, "below every reward that is drawn"
+    assert 0.0 in names
+
+
+def test_rewards_without_a_failure_have_numbers_only() -> None:
+    axes = Figure().add_subplot()
+    draw_rewards(axes, [-2.0, -1.0, 0.0], -100.0, None)
+    assert "failed" not in [label.get_text() for label in axes.get_yticklabels()]
 
 
 def test_picture_is_new_every_time_and_shows_the_state(make_env: MakeEnv) -> None:

@@ -166,15 +166,32 @@ def test_sizing_is_grouped_with_multipliers_and_marks_at_bounds(nmcf: Circuit) -
     assert '<span class="edge" title="at the lower bound">1</span>' in table, "M of bias_p"
 
 
+def test_the_page_says_how_much_headroom_is_enough(evidence: Evidence) -> None:
+    text = Page(render_page(evidence)).text
+    assert "less than 50 mV to spare" not in text, "nothing is explained that is not there"
+    point = {"id": 1e-6, "gm": 2e-5, "gds": 1e-7, "vgs": 0.6, "vds": 0.9, "vdsat": 0.1}
+    biased = replace(evidence, truth=replace(evidence.truth, operating_points={"xm1": point}))
+    assert "less than 50 mV to spare" in Page(render_page(biased)).text
+
+
 def test_operating_points_name_the_region(nmcf: Circuit) -> None:
     point = {"id": 1e-6, "gm": 2e-5, "gds": 1e-7, "vgs": 0.6, "vds": 0.9, "vdsat": 0.1}
     points = {device.name: dict(point) for device in nmcf.devices if device.kind in ("nmos", "pmos")}
     points["xm21"]["vds"] = 0.05
+    points["xm22"]["vds"] = 0.102
+    points["xm23"] |= {"vds": 0.05, "vdsat": 0.0}
+    points["xm5"] |= {"vds": -0.14, "vdsat": -0.1}
     points["xm9"] |= {"id": 0.0, "gds": 0.0}
     table = operating_point_table(nmcf, Outcome(Status.SUCCESS, operating_points=points))
     text = Page(table).text
     assert text.count("saturation") == len(points) - 1
     assert text.count("triode") == 1
+    regions = dict(re.findall(r"<td[^>]*>(M\d+)</td><td[^>]*>[^<]*</td><td[^>]*>(<span.*?</span>)", table))
+    assert len(regions) == len(points)
+    assert regions["M21"] == '<span class="edge">triode</span>'
+    assert regions["M22"] == regions["M5"] == '<span class="edge">edge of saturation</span>'
+    assert text.count("edge of saturation") == 2
+    assert regions["M1"] == regions["M23"] == '<span class="yes">saturation</span>'
     assert "20 /V" in text
     assert "200" in text
     assert operating_point_table(nmcf, Outcome(Status.SUCCESS)) == ""

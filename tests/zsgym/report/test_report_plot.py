@@ -9,7 +9,7 @@ import pytest
 
 from zsgym.circuits import load_circuit
 from zsgym.report.figures import bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
-from zsgym.report.plot import Axis, Panel, drawing, padded, round_ticks
+from zsgym.report.plot import WIDTH, Axis, Panel, drawing, padded, round_ticks
 from zsgym.report.search import SearchHistory, search_plots
 from zsgym.report.typography import MISSING, printed
 
@@ -137,6 +137,24 @@ def test_temperature_plot_marks_room_temperature() -> None:
     found = texts(temperature_plot(waves, load_circuit("nmcf").conditions))
     assert "25 µV at 25 °C" in found
     assert f"{1.8 * 102.5:.4g} µW at 25 °C" in found
+
+
+def test_ticks_stay_clear_of_the_title_and_of_the_edge() -> None:
+    """At the text size of narrow screens (13.5) and the width of a wide font, 0.62 of it for each character."""
+    wide = 0.62 * 13.5
+    panel = Panel(
+        Axis(1e3, 1e8, "frequency", "log", unit="Hz"), Axis(-1.486e-4, 1e-6, "y", unit="V", ticks=[-1.485e-4])
+    )
+    drawn = ElementTree.fromstring(drawing([panel], "ticks"))
+    places = {element.text: (float(element.get("x")), element.get("text-anchor")) for element in drawn.iter("text")}
+    last, lowest = "100 MHz", f"{MINUS}148.5 µV"
+    assert (places[last][1], places[lowest][1]) == ("middle", "end")
+    assert places[last][0] + len(last) / 2 * wide <= WIDTH
+    baseline = float(re.search(r"translate\(([\d.]+)", drawn.find(".//g[@transform]/g").get("transform"))[1])
+    assert baseline >= 0.75 * 13.5, "what rises above the baseline is on the drawing"
+    assert places[lowest][0] - len(lowest) * wide >= baseline + 0.25 * 13.5, (
+        "so is what hangs below it, beside the tick"
+    )
 
 
 def test_closed_loop_plot_reads_bandwidth_and_peaking() -> None:

@@ -1,5 +1,6 @@
 """Schematics: what is drawn is connected as the netlist says, and a circuit without one is reported without."""
 
+import itertools
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +11,9 @@ from zsgym.errors import ConfigError
 from zsgym.report.schematic import Point, Schematic, load_schematic
 from zsgym.report.schematic_drawing import draw_schematic, touches
 
+SVG = "{http://www.w3.org/2000/svg}"
+FONT_SIZES = {"name": 11.5, "size": 10.5, "net": 10.0, "portname": 11.5, "stage": 12.0}
+"""Of `schematic.css`."""
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/rc_loaded"
 
 
@@ -76,7 +80,7 @@ def test_ports_are_marked(name: str) -> None:
 def test_names_and_sizes_are_drawn() -> None:
     circuit = load_circuit("nmcf")
     svg = draw_schematic(load_schematic(circuit), circuit, circuit.known_good["robust"])
-    found = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    found = [element.text for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
     assert {"M12", "7.97/0.89", "×7", "C2", "90 pF", "I1", "1.74 µA", "inn", "out", "stage 2"} <= set(found)  # noqa: RUF001
     assert sum(text.startswith("M") for text in found) == 24
 
@@ -87,6 +91,38 @@ def test_devices_do_not_overlap() -> None:
         for number, a in enumerate(placed):
             for b in placed[number + 1 :]:
                 assert abs(a.x - b.x) >= 3 or abs(a.y - b.y) >= 4, (a.device.name, b.device.name)
+
+
+def text_boxes(svg: str) -> dict[tuple[str, str, str], tuple[float, float, float, float]]:
+    """(text, x, y) -> left, top, right and bottom, for a wide sans-serif font (0.6 of its size for each character)."""
+    boxes = {}
+    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
+        size, text, x, y = FONT_SIZES[element.get("class")], element.text, float(element.get("x")), element.get("y")
+        width = 0.6 * size * len(text)
+        left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[element.get("text-anchor")] * width
+        boxes[text, element.get("x"), y] = (left, float(y) - 0.75 * size, left + width, float(y))
+    return boxes
+
+
+@pytest.mark.parametrize("name", list_circuits())
+def test_texts_are_apart_however_long_the_sizes(name: str) -> None:
+    """W and L with two decimals everywhere, and three-digit multipliers: no text runs into another, or into a wire."""
+    circuit = load_circuit(name)
+    longest = {"W": 7.52, "L": 0.25, "M": 88.0}
+    sizing = {p.name: longest.get(p.quantity, circuit.known_good["robust"][p.name]) for p in circuit.parameters}
+    schematic = load_schematic(circuit)
+    boxes = text_boxes(draw_schematic(schematic, circuit, sizing))
+    assert sum(text == "7.52/0.25" for text, *_ in boxes) == sum(d.kind in ("nmos", "pmos") for d in circuit.devices)
+    for a, b in itertools.combinations(boxes, 2):
+        assert not overlap(boxes[a], boxes[b]), (a, b)
+    for (x1, y1), (x2, y2) in (segment for pieces in schematic.segments.values() for segment in pieces):
+        wire = (10 * min(x1, x2), 10 * min(y1, y2), 10 * max(x1, x2), 10 * max(y1, y2))
+        assert not [text for text, box in boxes.items() if overlap(box, wire)], wire
+
+
+def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes (left, top, right, bottom) share a point."""
+    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
 
 
 def test_a_circuit_without_a_placement_has_no_schematic() -> None:
