@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
@@ -84,12 +85,17 @@ class Rehearsal:
     seed: int
 
     def __call__(self, model: PPO, archive: Archive) -> None:
-        """Offer the designs that the policy passes to the archive. The starts follow from seed and steps alone."""
+        """Offer the designs that the policy passes to the archive.
+
+        They follow from policy, seed and steps alone; the random draws of the training go on as if nothing had been.
+        """
         circuit = self.surrogate.circuit
         kwargs = {key: value for key, value in self.env_kwargs.items() if key not in ("backend", "random_targets")}
         targets = exactly(circuit.targets, self.targets)
         env = SizingVecEnv(
             circuit, self.n_envs, **{**kwargs, "backend": self.surrogate, "targets": targets, "log": False}
         )
-        seed = int(np.random.SeedSequence([self.seed, model.num_timesteps, 1]).generate_state(1)[0])
-        play(archive, env, half_exploring(model), self.targets, seed % 2**31)
+        seed = int(np.random.SeedSequence([self.seed, model.num_timesteps, 1]).generate_state(1)[0]) % 2**31
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            play(archive, env, half_exploring(model), self.targets, seed)

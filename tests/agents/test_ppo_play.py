@@ -54,7 +54,6 @@ def test_working_sizings_are_offered_with_their_margins() -> None:
 def rehearsed(model: PPO, surrogate: SurrogateSimulator, steps: int = 64, seed: int = 1) -> Archive:
     archive = Archive.empty(len(nmcf().parameters))
     model.num_timesteps = steps
-    torch.manual_seed(5)
     Rehearsal(surrogate, {"power": 1e-4, "gbw": 1e6}, 16, KWARGS, seed)(model, archive)
     return archive
 
@@ -69,6 +68,14 @@ def test_a_rehearsal_follows_from_seed_and_steps(
     for other in (rehearsed(model, surrogate, steps=128), rehearsed(model, surrogate, seed=2)):
         assert not np.array_equal(first.units, other.units)
     assert not (tmp_path / "log").exists()
+
+
+def test_a_rehearsal_leaves_the_random_draws_of_the_training_alone(model: PPO, surrogate: SurrogateSimulator) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    rehearsed(model, surrogate)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_a_rehearsal_asks_for_the_targets_that_count(
