@@ -24,6 +24,7 @@ from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import Circuit, did_you_mean, load_circuit
 from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
 from zsgym.files import check_writable, write_text
+from zsgym.quantities import counted
 from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import INTERRUPTED, ending_in_one_line
@@ -191,8 +192,9 @@ def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | N
     if best is None:
         raise SystemExit("nothing was simulated")
     name, seconds = truth.simulator.name, truth.history[-1].seconds
-    sizings = "1 sizing" if truth.simulations == 1 else f"{truth.simulations} sizings"
-    print(f"\n{sizings} answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}")
+    print(
+        f"\n{counted(truth.simulations, 'sizing')} answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}"
+    )
     print(spec_report(best, truth.targets))
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in best.sizing.items()))
     if arguments.out:

@@ -21,20 +21,28 @@ def new_file(path: Path, error: type[ZsgymError] = ConfigError) -> Iterator[Path
 
     :raises error: it cannot be written; the message names the file and the cause.
     """
+    with _writing(path, error):
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+@contextlib.contextmanager
+def _writing(path: Path, error: type[ZsgymError]) -> Iterator[None]:
+    """Make the folder of a file, and say what is wrong when it, or the file, cannot be written."""
     if path.is_dir():
         raise error(f"cannot write {path}: it is a folder")
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        yield
     except OSError as problem:
         raise error(f"cannot write {path}: {problem.strerror or problem}") from problem
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def check_writable(path: Path) -> None:
@@ -42,13 +50,8 @@ def check_writable(path: Path) -> None:
 
     :raises ConfigError: it cannot.
     """
-    if path.is_dir():
-        raise ConfigError(f"cannot write {path}: it is a folder")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path, ConfigError):
         tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str, error: type[ZsgymError] = ConfigError) -> None:

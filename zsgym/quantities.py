@@ -27,3 +27,8 @@ def quantity(value: float | None, unit: str) -> str:
     mantissa, exponent = f"{value:.3e}".split("e")
     power = min(max(int(exponent) // 3 * 3, min(_PREFIXES)), max(_PREFIXES))
     return f"{float(mantissa) * 10.0 ** (int(exponent) - power):.4g} {_PREFIXES[power]}{unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: `1 row`, `2 rows`. For nouns whose plural is regular."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -27,8 +27,9 @@ from typing import Any
 from zsgym import __version__
 from zsgym.cli import circuits, dataset, doctor, pdk, report, simulate
 from zsgym.errors import SampleLogError, ZsgymError
+from zsgym.scripts import INTERRUPTED
 
-OK, PROBLEM, USAGE, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, PROBLEM, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 
 _EPILOG = """examples:
   zsgym doctor                                              is everything installed?

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.cli.circuits import add_circuit, add_circuit_directory
-from zsgym.cli.output import counted, print_json
+from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
 from zsgym.errors import ConfigError, SampleLogError
-from zsgym.quantities import quantity
+from zsgym.quantities import counted, quantity
 from zsgym.tables import table
 
 if TYPE_CHECKING:
