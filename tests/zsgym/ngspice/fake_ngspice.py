@@ -37,6 +37,8 @@ def main(mode: str, arguments: list[str]) -> int:
     if mode == "not_utf8":
         sys.stdout.buffer.write(b"\xff\xfe caf\xe9 \xc3\n")
         sys.stderr.buffer.write(b"\x80\x81\n")
+    if mode == "refuses_a_command":
+        print("Error: no default parameter.", file=sys.stderr)
     run_deck(mode)
     if mode == "killed_at_the_end":
         os.kill(os.getpid(), signal.SIGKILL)

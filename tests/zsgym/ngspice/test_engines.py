@@ -142,6 +142,17 @@ def test_everything_else_is_an_error_of_the_infrastructure(
 
 
 @pytest.mark.ngspice
+@pytest.mark.parametrize("command", ["alter v1 gain=1", "alter no_such_source ac=1", "alter r1 gain=0", "allter"])
+def test_a_refused_command_is_an_error_of_the_infrastructure(pool: WorkerPool, command: str) -> None:
+    """ngspice goes on all the same, and every number after it belongs to another circuit than the one that was meant."""
+    carried_out = Analysis("op", "op", ("out",), ("alter v1 dc=1.5", "option reltol=1e-5"))
+    assert run(pool, FILTER, carried_out)["op"]["out"] == pytest.approx([1.5])
+    answer = run(pool, FILTER, Analysis("op", "op", ("out",), (command,)))
+    assert isinstance(answer, SimulatorOutputError), answer
+    assert "refused" in str(answer)
+
+
+@pytest.mark.ngspice
 def test_a_failure_says_nothing_about_the_next_job(pool: WorkerPool) -> None:
     run(pool, CONFLICTING_SOURCES, OP)
     run(pool, NO_MODEL, OP)
@@ -200,6 +211,7 @@ def test_a_clean_run_of_the_fake_is_accepted(scratch: Path, mode: str) -> None:
         ("empty_file", SimulatorOutputError, "no ngspice raw file"),
         ("not_a_number", SimulatorOutputError, "finite"),
         ("killed_at_the_end", SimulatorCrashError, "signal 9"),
+        ("refuses_a_command", SimulatorOutputError, "refused a command: Error: no default parameter"),
         ("segmentation_fault", SimulatorCrashError, "signal 11"),
         ("flood", SimulatorOutputError, "File too large"),
     ],

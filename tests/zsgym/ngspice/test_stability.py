@@ -60,6 +60,12 @@ class TestKnownSystems:
     def test_constant_response_has_no_pole(self):
         assert rightmost_pole(FREQUENCY, np.ones(FREQUENCY.size, complex)) == float("-inf")
 
+    def test_poles_above_the_sweep_prove_nothing(self):
+        """Feedthrough makes a response flat at the top of the sweep; what a fit puts beyond it was not measured."""
+        assert rightmost_pole(FREQUENCY, _sample([-1e5, 6e10], zeros=[-4e10])) == pytest.approx(-1e5, rel=1e-3)
+        top = 2.0 * np.pi * FREQUENCY[-1]
+        assert rightmost_pole(FREQUENCY, _sample([-1e5, 0.9 * top])) == pytest.approx(0.9 * top, rel=1e-2)
+
     def test_small_and_large_responses_are_treated_alike(self):
         response = _sample([-1e5, *_pair(2e7, -0.2)])
         assert rightmost_pole(FREQUENCY, 1e-6 * response) == pytest.approx(4e6, rel=1e-3)

@@ -222,5 +222,5 @@ def _converged_step(circuit, sizing):
         netlist, tuple(circuit.subcircuit.nets), circuit.conditions, circuit.verdict_policies["functional"]
     )
     tight = "option reltol=3e-7 vntol=3e-10 abstol=1e-16 trtol=1"
-    analysis = Analysis("step", "tran 2e-7 401e-6 0 2e-7", ("time", "out"), ("alter ffb=0", tight))
+    analysis = Analysis("step", "tran 2e-7 401e-6 0 2e-7", ("time", "out"), ("alter ffb gain=0", tight))
     return ProcessEngine().run(_deck(job), [analysis])["step"]

@@ -52,6 +52,8 @@ _LEAD_IN = 2
 """Points of a temperature sweep before its first used one. ngspice solves the first two points of a sweep just to
 tolerance (about 5e-11 V of offset left), every later one to rounding error (5e-13 V)."""
 
+_OPEN_LOOP, _CLOSED_LOOP = "alter ffb gain=-1", "alter ffb gain=0"
+"""A controlled source has no default parameter: `alter ffb=0` would be refused."""
 _SWEEP = "ac dec 10 0.1 1g"
 _AT_LOWEST = "ac lin 1 0.1 0.1"
 
@@ -135,7 +137,7 @@ def _deck(job: AmplifierJob, nodeset: Mapping[str, float] | None = None) -> Sequ
         f"vinp inp 0 dc {c.common_mode!r} "
         f"pulse({STEP['low']} {STEP['high']} {STEP['rise']} 1p 1p {STEP['fall'] - STEP['rise']} 1)",
         "vfb inn out 0",
-        "ffb 0 out vfb -1",
+        "ffb 0 out vfb 0",
         f"cload out 0 {c.load!r}",
         *job.netlist.elements,
         *job.netlist.models,
@@ -150,8 +152,8 @@ def _stimulate(source: str, previous: str | None = None) -> tuple[str, ...]:
 
 
 _SMALL_SIGNAL = (
-    Analysis("open_loop", _SWEEP, ("frequency", "out", "inn"), ("alter ffb=-1", *_stimulate("vfb"))),
-    Analysis("closed_loop", _SWEEP, ("frequency", "out"), ("alter ffb=0", *_stimulate("vinp", "vfb"))),
+    Analysis("open_loop", _SWEEP, ("frequency", "out", "inn"), (_OPEN_LOOP, *_stimulate("vfb"))),
+    Analysis("closed_loop", _SWEEP, ("frequency", "out"), (_CLOSED_LOOP, *_stimulate("vinp", "vfb"))),
     # Both inputs move together: the input, and the feedback source in series with the output.
     Analysis("common_mode", _AT_LOWEST, ("out",), _stimulate("vfb")),
     Analysis("supply", _AT_LOWEST, ("out",), ("alter vfb ac=0", *_stimulate("vdd", "vinp"))),
@@ -164,7 +166,7 @@ def _step_analysis(max_points: int) -> Analysis:
         "transient",
         f"tran {MAX_TIME_STEP} {STEP['end']} 0 {MAX_TIME_STEP}",
         ("time", "out"),
-        ("alter ffb=0", f"option {TRANSIENT_TOLERANCES}"),
+        (_CLOSED_LOOP, f"option {TRANSIENT_TOLERANCES}"),
         max_points=max_points,
     )
 

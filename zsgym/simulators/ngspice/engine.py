@@ -28,6 +28,13 @@ INSTALL_HINT = f"install it with: apt-get install ngspice libngspice0 (version {
 _NON_CONVERGENCE = ("iteration limit reached", "timestep too small", "matrix is singular")
 """Reasons for giving up that are about the circuit equations; others (out of memory, a pause) are not."""
 
+_REFUSAL = re.compile(
+    r"^.*(?:no default parameter|no such device or model name|no such parameter|no such command available"
+    r"|syntax error|^usage:).*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What ngspice says of a command that it does not carry out. It goes on all the same, with another circuit than meant."""
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -109,6 +116,12 @@ def checked(analysis: Analysis, vectors: Vectors, messages: str) -> Vectors:
     if unusable := [name for name, vector in vectors.items() if not np.isfinite(vector).all()]:
         raise SimulatorOutputError(f"analysis {analysis.name}: not every value is finite in {', '.join(unusable)}")
     return vectors
+
+
+def check_carried_out(messages: str) -> None:
+    """Raise SimulatorOutputError when ngspice has refused a command: whatever follows is about another circuit."""
+    if refusal := _REFUSAL.search(messages):
+        raise SimulatorOutputError(f"ngspice refused a command: {refusal[0].strip()}")
 
 
 def _non_convergence(kind: str, messages: str) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsgym.errors import SimulatorCrashError, SimulatorMissingError
+from zsgym.errors import SimulatorCrashError, SimulatorMissingError, SimulatorOutputError
 from zsgym.simulators.ngspice.engine import (
     DEVICE_QUANTITIES,
     INSTALL_HINT,
@@ -110,6 +110,8 @@ class LibraryEngine:
         self._messages.clear()
         for command in analysis.commands:
             self._command(command)
+            if self._messages:  # one that is carried out says nothing
+                raise SimulatorOutputError(f"ngspice refused {command!r}: {self._tail()}")
         if analysis.max_points is not None:
             self._command(f"stop after {analysis.max_points}")
         self._command("destroy all")  # a stale vector can then never be read as a fresh one

@@ -27,6 +27,7 @@ from zsgym.simulators.ngspice.engine import (
     Analysis,
     Vector,
     Vectors,
+    check_carried_out,
     checked,
     find_version,
     parse_show,
@@ -90,6 +91,7 @@ class ProcessEngine:
             (work / ".spiceinit").write_text("set num_threads=1\n")
             (work / "deck.cir").write_text("\n".join([*deck[:-1], *_control(analyses), deck[-1], ""]))
             complaints = self._launch(work, "-b", "deck.cir")
+            check_carried_out(complaints)
             if _END_MARK not in self._printed:
                 raise SimulatorOutputError(f"ngspice ended early: {(self._printed + complaints)[-400:]}")
             return {analysis.name: checked(analysis, _read(work, analysis), complaints) for analysis in analyses}
