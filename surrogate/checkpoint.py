@@ -24,15 +24,15 @@ from surrogate.data import AUXILIARY, Normaliser
 from surrogate.graph import DEVICE_TYPES, N_FEATURES, PIN_TYPES
 from surrogate.model import ModelConfig, SurrogateModel
 from surrogate.transforms import Transform
+from zsgym.base.errors import ZsgymError
+from zsgym.base.files import new_file
 from zsgym.circuits import DEFAULT_VERDICT
-from zsgym.errors import ZsgymError
-from zsgym.files import new_file
-from zsgym.metrics import METRIC_NAMES
+from zsgym.classes.amplifier import METRICS
 
 FORMAT = "zsgym-surrogate"
 VERSION = 1
 _INTERFACE = {
-    "metrics": list(METRIC_NAMES),
+    "metrics": list(METRICS.names),
     "auxiliary": list(AUXILIARY),
     "device_types": list(DEVICE_TYPES),
     "pin_types": list(PIN_TYPES),
@@ -68,6 +68,11 @@ class Checkpoint:
         """Name of the verdict policy that gave the labels; files older than this entry were trained on the default."""
         return str(self.provenance.get("policy", DEFAULT_VERDICT))
 
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What it predicts, in order."""
+        return METRICS.names
+
     def save(self, path: Path) -> None:
         """Write the file; an existing one is replaced only by a complete new one.
 
@@ -99,7 +104,7 @@ class Checkpoint:
         tensors, metadata, sha256 = _read(path)
         _check_interface(path, metadata)
         try:
-            model = SurrogateModel(ModelConfig(**metadata["model"]), len(METRIC_NAMES), len(AUXILIARY))
+            model = SurrogateModel(ModelConfig(**metadata["model"]), len(METRICS.names), len(AUXILIARY))
             weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
             model.load_state_dict(weights)
             normaliser = Normaliser(

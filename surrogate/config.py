@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surrogate.model import ModelConfig
-from zsgym.circuits import did_you_mean, read_model
-from zsgym.circuits.problems import describe
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import describe, did_you_mean, read_model
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from surrogate.config import SurrogateConfig
 from surrogate.data import Batch, Normaliser, Rows, digest_of, read_labels, to_batch
 from surrogate.graph import Topology, topology_tensors
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import DEFAULT_VERDICT
-from zsgym.errors import ConfigError
 
 
 @dataclass

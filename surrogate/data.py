@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from surrogate.graph import N_FEATURES, group_features
 from surrogate.transforms import Transform, fit_transform
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.pdk.geometry import inside_models
+from zsgym.circuits.geometry import inside_models
+from zsgym.classes.amplifier import METRICS
 from zsgym.samples import read_table
 
 FloatArray = NDArray[np.float64]
@@ -139,9 +139,9 @@ def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
     vectors = np.stack([_numbers(table, f"sizing.{name}") for name in circuit.parameter_names], axis=1)
     failure = np.array(table["failure"].to_pylist(), dtype=object)
     valid = table["label"].to_numpy() == 1
-    metrics = np.stack([_numbers(table, f"metrics.{name}") for name in METRIC_NAMES], axis=1)
+    metrics = np.stack([_numbers(table, f"metrics.{name}") for name in METRICS.names], axis=1)
     alive = np.isin(failure, _MEASURED_FAILURES)
-    for column, name in enumerate(METRIC_NAMES):
+    for column, name in enumerate(METRICS.names):
         if name not in _TRANSIENT:
             metrics[:, column] = np.where(alive, _numbers(table, f"raw.{name}"), metrics[:, column])
     raw = np.stack([_numbers(table, f"raw.{name}") for name in AUXILIARY], axis=1)

@@ -36,16 +36,16 @@ from surrogate.graph import group_features, topology_tensors
 from surrogate.model import Structure
 from surrogate.predict import RANGE_SLACK, Predictor
 from surrogate.transforms import CLIP, Kind, Transform
+from zsgym.base.errors import ConfigError
+from zsgym.base.files import new_file
+from zsgym.base.scripts import ending_in_one_line
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.files import new_file
-from zsgym.metrics import METRICS
+from zsgym.classes.amplifier import METRICS
+from zsgym.datasets import sample
 from zsgym.netlist import Expression
 from zsgym.netlist.expressions import Call, Name, Negation, Node, Number, Operation
 from zsgym.pdk.geometry import SIZE_LIMITS, SIZE_TOLERANCE
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.sampling import sample
-from zsgym.scripts import ending_in_one_line
 
 OUTPUTS = ("p_valid", "valid", "metrics", "low", "high", "in_distribution")
 TOLERANCE = 1e-3

@@ -16,8 +16,8 @@ import networkx as nx
 import torch
 from torch import Tensor
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError
 from zsgym.netlist import Device
 
 GLOBAL = "[G]"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from surrogate.graph import DEVICE_TYPES, N_FEATURES, PIN_TYPES, Topology
-from zsgym.metrics import METRIC_NAMES
+from zsgym.classes.amplifier import METRICS
 
 
 class ModelConfig(BaseModel):
@@ -146,7 +146,7 @@ class SurrogateModel(nn.Module):
     :param metrics: how many metrics are queried. :param auxiliary: further targets, read from the graph token.
     """
 
-    def __init__(self, config: ModelConfig, metrics: int = len(METRIC_NAMES), auxiliary: int = 0) -> None:
+    def __init__(self, config: ModelConfig, metrics: int = len(METRICS.names), auxiliary: int = 0) -> None:
         super().__init__()
         self.config = config
         dim = config.dim

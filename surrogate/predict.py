@@ -1,7 +1,6 @@
 """Predictions in physical units, classification first: metrics are given only where the sizing is expected to work."""
 
 import warnings
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -13,7 +12,8 @@ from surrogate.checkpoint import Checkpoint
 from surrogate.graph import group_features, topology_tensors
 from surrogate.transforms import CLIP
 from zsgym.circuits import Circuit
-from zsgym.pdk.geometry import inside_models
+from zsgym.circuits.geometry import inside_models
+from zsgym.simulators.base import Predictions
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -25,26 +25,6 @@ RANGE_SLACK = 1e-6
 
 class ZeroShotWarning(UserWarning):
     """The surrogate was never trained on this topology."""
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """What a surrogate says about B sizings.
-
-    geometry: (B,) inside the transistor models (a closed-form check). p_valid: (B,) calibrated probability that the
-    amplifier works. valid: (B,) p_valid above the threshold. metrics, low, high: (B, K) value and conformal interval
-    in SI units, NaN where not valid. in_distribution: (B,) false where the model was not trained on anything alike.
-    elapsed_s: wall time of the batch divided by B, in seconds.
-    """
-
-    geometry: BoolArray
-    p_valid: FloatArray
-    valid: BoolArray
-    metrics: FloatArray
-    low: FloatArray
-    high: FloatArray
-    in_distribution: BoolArray
-    elapsed_s: float = 0.0
 
 
 class Predictor:

@@ -23,9 +23,9 @@ from surrogate.data import to_batch
 from surrogate.model import SurrogateModel
 from surrogate.trainer import Trainer, predict_all
 from surrogate.transforms import CLIP
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
+from zsgym.base.scripts import ending_in_one_line
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.scripts import ending_in_one_line
 
 
 def calibrated(

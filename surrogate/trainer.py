@@ -20,9 +20,9 @@ from surrogate.graph import Topology
 from surrogate.losses import losses
 from surrogate.model import ModelConfig, Prediction, SurrogateModel
 from surrogate.scores import auroc, r_squared
-from zsgym.errors import ConfigError
-from zsgym.files import new_file
-from zsgym.metrics import METRIC_NAMES
+from zsgym.base.errors import ConfigError
+from zsgym.base.files import new_file
+from zsgym.classes.amplifier import METRICS
 
 _CHUNK = 512
 
@@ -35,7 +35,7 @@ class Trainer:
     ) -> None:
         torch.manual_seed(config.training.seed)
         self.config, self.corpus, self.folder = config, corpus, folder
-        self.model = SurrogateModel(config.model, len(METRIC_NAMES), len(AUXILIARY))
+        self.model = SurrogateModel(config.model, len(METRICS.names), len(AUXILIARY))
         if initial is not None:
             _check_same_model(initial.model.config, config.model)
             self.model.load_state_dict(initial.model.state_dict())
@@ -106,7 +106,7 @@ class Trainer:
         scores["validation/calibrated_validity"] = calibrated
         scores["loss"] = float(parts.total) + self.config.training.lambda_valid * (calibrated - float(parts.validity))
         scores["validation/auroc"] = auroc(valid, logit)
-        for k, name in enumerate(METRIC_NAMES):
+        for k, name in enumerate(METRICS.names):
             known = valid & (batch.metrics_known[:, k].numpy() > 0)
             truth, guess = (t[known, k].double().numpy() for t in (batch.metrics, prediction.metrics))
             scores[f"r2/{name}"] = r_squared(truth, guess)

@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from zsgym import pdk
-from zsgym.errors import PdkError
+from zsgym.base.errors import PdkError
 
 # A runner in the background may start us with interrupts ignored, and programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

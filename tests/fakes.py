@@ -7,8 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from zsgym.circuits import Circuit
-from zsgym.errors import SimulatorCrashError
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
+from zsgym.base.errors import SimulatorCrashError
+from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.classes import Failure
+from zsgym.simulators.outcome import Outcome, Status
+from zsgym.circuits import Sizing
 
 # Median and spread (in the exponent, or in dB and degrees) of working NMCF amplifiers, SI units.
 _LOGARITHMIC = {

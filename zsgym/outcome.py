@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from zsgym.errors import SimulatorError
+from zsgym.base.errors import SimulatorError
 
 Sizing = Mapping[str, float]
 """Sizing parameter name -> value, in the units that the circuit declares (um, count, F, ohm, A)."""

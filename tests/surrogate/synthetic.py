@@ -20,14 +20,14 @@ from surrogate.graph import group_features
 from surrogate.model import ModelConfig, SurrogateModel
 from surrogate.transforms import Transform
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.metrics import METRIC_NAMES
+from zsgym.classes.amplifier import METRICS
 from zsgym.netlist import Device, Expression
 from zsgym.netlist.expressions import Name
-from zsgym.outcome import Conditions
-from zsgym.pdk.geometry import inside_models
+from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.circuits.geometry import inside_models
 from zsgym.samples import Sample
 from zsgym.samples.parquet import samples_to_table, write_part
-from zsgym.sampling import sample
+from zsgym.datasets import sample
 
 RC_LOADED = Path(__file__).parents[2] / "docs" / "examples" / "rc_loaded"
 """A circuit with devices of fixed size, a device in two groups, and fewer groups than the shipped ones."""
@@ -201,14 +201,14 @@ def multiplied(circuit: Circuit, times: int) -> Circuit:
 def untrained_checkpoint(circuits: Sequence[Circuit], config: ModelConfig = TINY, seed: int = 0) -> Checkpoint:
     """A random model calibrated by hand: about half of the in-bin sizings are valid, every drawn one is familiar."""
     torch.manual_seed(seed)
-    model = SurrogateModel(config, len(METRIC_NAMES), len(AUXILIARY)).eval()
+    model = SurrogateModel(config, len(METRICS.names), len(AUXILIARY)).eval()
     normaliser = Normaliser(
-        tuple(SCALES[name] for name in METRIC_NAMES), tuple(Transform("identity", 1.0, 0.0, 1.0) for _ in AUXILIARY)
+        tuple(SCALES[name] for name in METRICS.names), tuple(Transform("identity", 1.0, 0.0, 1.0) for _ in AUXILIARY)
     )
     mean, precision = torch.zeros(config.dim), torch.eye(config.dim)
     common: dict[str, Any] = {
         "temperature": 0.005,
-        "interval": tuple(0.1 + 0.02 * k for k in range(len(METRIC_NAMES))),
+        "interval": tuple(0.1 + 0.02 * k for k in range(len(METRICS.names))),
         "max_distance": 1e3,
         "rows": 100,
         "working": 50,

@@ -22,9 +22,9 @@ from surrogate.config import read_config
 from surrogate.graph import DEVICE_TYPES, PIN_TYPES
 from surrogate.predict import Predictor
 from tests.surrogate.synthetic import TINY_PINS, nmcf, nmcnr, untrained_checkpoint, vectors
-from zsgym.errors import ConfigError, ZsgymError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.paths import data_root
+from zsgym.base.errors import ConfigError, ZsgymError
+from zsgym.classes.amplifier import METRICS
+from zsgym.base.paths import data_root
 from zsgym.simulators import make_simulator
 from zsgym.simulators.base import policy_name
 
@@ -89,7 +89,7 @@ def test_the_file_describes_itself(file: Path) -> None:
         described = json.loads(opened.metadata()["zsgym"])
     assert (described["format"], described["version"]) == ("zsgym-surrogate", 1)
     assert described["model"]["dim"] == 16
-    assert described["interface"]["metrics"] == list(METRIC_NAMES)
+    assert described["interface"]["metrics"] == list(METRICS.names)
     assert described["interface"]["device_types"] == list(DEVICE_TYPES)
     assert described["interface"]["pin_types"] == list(PIN_TYPES)
     assert {t["kind"] for t in described["normaliser"]["metrics"]} == {"identity", "log10", "asinh"}
@@ -114,7 +114,7 @@ def test_the_verdict_policy_of_the_labels_is_known(checkpoint: Checkpoint, tmp_p
 
 
 def test_unbounded_intervals_survive(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    pooled = checkpoint.calibration["pooled"].model_copy(update={"interval": (float("inf"),) * len(METRIC_NAMES)})
+    pooled = checkpoint.calibration["pooled"].model_copy(update={"interval": (float("inf"),) * len(METRICS.names)})
     path = tmp_path / "model.safetensors"
     replace(checkpoint, calibration={"pooled": pooled}).save(path)
     assert Checkpoint.load(path).calibration["pooled"] == pooled

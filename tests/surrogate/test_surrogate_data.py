@@ -27,12 +27,12 @@ from tests.surrogate.synthetic import (
     write_rows,
 )
 from zsgym.circuits import load_circuit
-from zsgym.errors import ConfigError, ZsgymError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.pdk.geometry import inside_models
+from zsgym.base.errors import ConfigError, ZsgymError
+from zsgym.classes.amplifier import METRICS
+from zsgym.circuits.geometry import inside_models
 from zsgym.samples import Sample, SampleLog
 
-K = {name: k for k, name in enumerate(METRIC_NAMES)}
+K = {name: k for k, name in enumerate(METRICS.names)}
 
 
 def read(folder: Path, rows: Sequence[Sample]) -> dict[str, Rows]:
@@ -123,7 +123,7 @@ def test_rows_hold_what_ngspice_said(tmp_path: Path) -> None:
         sample = samples[vector.tobytes()]
         seen.add(sample.failure)
         assert valid == (sample.label == 1)
-        for name, value in zip(METRIC_NAMES, measured, strict=True):
+        for name, value in zip(METRICS.names, measured, strict=True):
             if sample.label == 1:
                 assert value == sample.metrics[name]
             elif sample.failure == "unstable" and name not in ("phase_margin", "slew_rate", "settling_time"):
@@ -140,7 +140,7 @@ def test_sizings_outside_the_models_are_no_rows(tmp_path: Path) -> None:
     outside = [sample for sample in samples if sample.failure == "geometry"]
     assert len(outside) > 30
     # Even a row that claims to work out there is none: the check is exact and comes first.
-    claims = make_row(nmcf(), outside[0].sizing, label=1, failure=None, metrics=dict.fromkeys(METRIC_NAMES, 1.0))
+    claims = make_row(nmcf(), outside[0].sizing, label=1, failure=None, metrics=dict.fromkeys(METRICS.names, 1.0))
     rows = read(tmp_path, [*samples[1:], claims])["nmcf"]
     assert inside_models(nmcf(), rows.vectors).all()
     assert len(rows.valid) == len({s.sample_id for s in samples[1:]} - {s.sample_id for s in outside})

@@ -18,8 +18,8 @@ from surrogate.predict import Predictor, ZeroShotWarning
 from surrogate.transforms import Transform
 from tests.surrogate.synthetic import RC_LOADED, TINY_PINS, nmcf, nmcnr, untrained_checkpoint, vectors
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRICS
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
 from zsgym.netlist import Expression
 
 

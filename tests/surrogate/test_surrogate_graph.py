@@ -27,7 +27,7 @@ from surrogate.graph import (
 from surrogate.model import ModelConfig, Prediction, SurrogateModel
 from tests.surrogate.synthetic import RC_LOADED, TINY, TINY_PINS, Disguise, disguise, multiplied, nmcf, nmcnr, vectors
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 
 CIRCUITS = [nmcf(), nmcnr(), load_circuit(RC_LOADED)]
 each_circuit = pytest.mark.parametrize("circuit", CIRCUITS, ids=lambda circuit: circuit.name)

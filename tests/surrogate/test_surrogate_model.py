@@ -13,11 +13,11 @@ from surrogate.graph import group_features, topology_tensors
 from surrogate.losses import losses
 from surrogate.model import ModelConfig, Prediction, SurrogateModel
 from tests.surrogate.synthetic import TINY, TINY_PINS, nmcf, vectors
-from zsgym.metrics import METRIC_NAMES
-from zsgym.paths import data_root
+from zsgym.classes.amplifier import METRICS
+from zsgym.base.paths import data_root
 
 CONFIGS = data_root() / "configs" / "surrogate"
-K = len(METRIC_NAMES)
+K = len(METRICS.names)
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------

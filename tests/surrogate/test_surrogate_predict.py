@@ -10,7 +10,7 @@ from surrogate.checkpoint import Checkpoint
 from surrogate.predict import Predictions, Predictor, ZeroShotWarning
 from tests.surrogate.synthetic import RC_LOADED, TINY_PINS, disguise, nmcf, nmcnr, untrained_checkpoint, vectors
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.pdk.geometry import inside_models
+from zsgym.circuits.geometry import inside_models
 
 FIELDS = ("geometry", "p_valid", "valid", "metrics", "low", "high", "in_distribution")
 CIRCUITS = [nmcf(), nmcnr(), load_circuit(RC_LOADED)]

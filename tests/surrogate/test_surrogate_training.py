@@ -17,8 +17,8 @@ from surrogate.scores import auroc, r_squared
 from surrogate.train import train
 from surrogate.trainer import Trainer, predict_all
 from tests.surrogate.synthetic import make_row, make_rows, nmcf, sizings, write_config, write_rows
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_it_learns_a_simple_rule(trained: tuple[Checkpoint, Path], data: Path) -
     assert auroc(test.valid, predictions.p_valid) > 0.95
     both = test.valid & predictions.valid
     scores = {}
-    for k, name in enumerate(METRIC_NAMES):
+    for k, name in enumerate(METRICS.names):
         scale = checkpoint.normaliser.metrics[k]
         scores[name] = r_squared(scale.normalise(test.measured[both, k]), scale.normalise(predictions.metrics[both, k]))
     assert np.median(list(scores.values())) > 0.6, scores

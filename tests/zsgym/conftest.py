@@ -12,7 +12,7 @@ from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf, nmcnr, untrained_checkpoint
 from zsgym import cli
 from zsgym.simulators.ngspice import simulator as ngspice_module
-from zsgym.simulators.surrogate import SurrogateSimulator
+from surrogate.simulator import SurrogateSimulator
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -13,9 +13,9 @@ import yaml
 
 from zsgym.circuits import load_circuit
 from zsgym.circuits.schema import ConditionsFile
-from zsgym.errors import ConfigError, NetlistError
-from zsgym.outcome import Conditions
-from zsgym.paths import data_root
+from zsgym.base.errors import ConfigError, NetlistError
+from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.base.paths import data_root
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-own-circuit.md"
 NETLIST = """

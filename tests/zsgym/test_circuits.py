@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsgym.circuits import Circuit, list_circuits, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.simulators import make_simulator
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rc_loaded"
@@ -41,7 +41,7 @@ def test_shipped_circuits_are_listed() -> None:
 def test_every_shipped_circuit_is_complete(name: str) -> None:
     circuit = load_circuit(name)
     assert circuit.subcircuit.ports == ("vss", "vdd", "inn", "inp", "out")
-    assert set(circuit.targets) == set(METRIC_NAMES)
+    assert set(circuit.targets) == set(METRICS.names)
     assert set(circuit.verdict_policies) == {"functional", "measured"}
     assert circuit.verdict_policies["measured"].judge == "measured"
     assert circuit.conditions == Conditions()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 
 from tests.zsgym.expression_strategies import VALUES, expressions
-from zsgym.errors import NetlistError
+from zsgym.base.errors import NetlistError
 from zsgym.netlist import Expression
 from zsgym.netlist.expressions import Call, Negation, Node, Operation, parse_number
 

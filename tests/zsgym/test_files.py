@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from zsgym.errors import ConfigError, SampleLogError
-from zsgym.files import check_writable, copy_file, new_file, write_text
+from zsgym.base.errors import ConfigError, SampleLogError
+from zsgym.base.files import check_writable, copy_file, new_file, write_text
 
 
 def test_a_file_appears_with_its_folders_and_replaces_the_old_one(tmp_path: Path) -> None:

@@ -13,14 +13,16 @@ from tests.surrogate.synthetic import nmcf, sizings
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.errors import ConfigError, SimulatorCrashError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Outcome, Sizing, Status
+from zsgym.base.errors import ConfigError, SimulatorCrashError
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.simulators.outcome import Outcome, Status
+from zsgym.circuits import Sizing
 from zsgym.simulators import Simulator
 from zsgym.simulators.base import TargetAware
 from zsgym.simulators.hybrid import HybridSimulator
 
-K = {name: k for k, name in enumerate(METRIC_NAMES)}
+K = {name: k for k, name in enumerate(METRICS.names)}
 MANY = sizings(nmcf(), 30)
 
 TARGETS = {"dc_gain": 100.0, "power": 1e-3, "vos": 1e-4}
@@ -66,7 +68,7 @@ class Oracle:
 
     def outcomes(self, predictions: Predictions) -> list[Outcome]:
         status = {True: Status.SUCCESS, False: Status.CIRCUIT_FAILURE}
-        metrics = dict.fromkeys(METRIC_NAMES, 1.0)
+        metrics = dict.fromkeys(METRICS.names, 1.0)
         return [
             Outcome(status[bool(v)], metrics=metrics, backend="surrogate", elapsed_s=float(i))
             for i, v in enumerate(predictions.valid)
@@ -198,9 +200,9 @@ def test_each_sizing_is_decided_by_the_targets_that_come_with_it() -> None:
 
 @pytest.mark.parametrize("face", [SizingEnv, SizingVectorEnv, SizingVecEnv])
 def test_the_targets_of_an_episode_reach_the_hybrid(face: Any) -> None:
-    case = predicted(intervals=dict.fromkeys(METRIC_NAMES, (-1e30, 1e30)) | {"dc_gain": (99.0, 101.0)})
+    case = predicted(intervals=dict.fromkeys(METRICS.names, (-1e30, 1e30)) | {"dc_gain": (99.0, 101.0)})
     hybrid = make_hybrid(case)
-    only_gain = dict.fromkeys(METRIC_NAMES)
+    only_gain = dict.fromkeys(METRICS.names)
     env = face(nmcf(), backend=hybrid, targets=only_gain | {"dc_gain": 90.0}, log=False)
     action = np.zeros(24 if face is SizingEnv else (1, 24), np.float32)
     env.reset()

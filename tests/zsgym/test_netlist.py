@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.zsgym.expression_strategies import VALUES, expressions, numbers
 from zsgym.circuits import load_circuit
-from zsgym.errors import ConfigError, NetlistError
+from zsgym.base.errors import ConfigError, NetlistError
 from zsgym.netlist import Device, DeviceKind, Expression, Subcircuit, flatten, parse_netlist, write_subcircuit
 from zsgym.netlist.reader import MODELS
 from zsgym.pdk import DEVICES

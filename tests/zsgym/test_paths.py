@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zsgym.paths import cache_dir, data_root, log_dir
+from zsgym.base.paths import cache_dir, data_root, log_dir
 
 
 def test_folders_follow_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zsgym import pdk
 from zsgym.circuits import load_circuit
-from zsgym.errors import PdkError
+from zsgym.base.errors import PdkError
 from zsgym.pdk.expressions import ParameterScope
 from zsgym.pdk.geometry import SIZE_LIMITS, inside_models
 from zsgym.pdk.library import read_corner

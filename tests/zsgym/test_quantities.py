@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsgym.quantities import quantity
+from zsgym.base.quantities import quantity
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.sampling import (
+from zsgym.base.errors import ConfigError
+from zsgym.datasets import (
     LabelledSizing,
     list_strategies,
     make_strategy,
@@ -53,7 +53,7 @@ def test_a_sample_does_not_depend_on_its_batch(strategy: str, seed: int, index: 
 
 def test_samples_are_the_same_in_another_process() -> None:
     code = (
-        "from zsgym.circuits import *; from zsgym.sampling import *; print(sample(load_circuit('nmcf'), 'log', 5, 9))"
+        "from zsgym.circuits import *; from zsgym.datasets import *; print(sample(load_circuit('nmcf'), 'log', 5, 9))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.strip() == str(sample(load_circuit("nmcf"), "log", 5, 9))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.sampling import LabelledSizing, make_strategy, rounds
-from zsgym.sampling.targeted import BOOTSTRAP, ROUND_SIZE, Targeted
+from zsgym.datasets import LabelledSizing, make_strategy, rounds
+from zsgym.datasets.targeted import BOOTSTRAP, ROUND_SIZE, Targeted
 
 CIRCUIT = load_circuit("nmcnr")
 

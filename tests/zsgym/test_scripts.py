@@ -2,8 +2,8 @@
 
 import pytest
 
-from zsgym.errors import ConfigError
-from zsgym.scripts import ending_in_one_line, reason
+from zsgym.base.errors import ConfigError
+from zsgym.base.scripts import ending_in_one_line, reason
 
 
 def end(error: BaseException, **texts: str) -> SystemExit:

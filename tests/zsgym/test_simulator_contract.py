@@ -15,12 +15,13 @@ from fakes import FakeSimulator
 
 from surrogate.checkpoint import shipped
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Failure, Outcome, Status
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes import Failure
+from zsgym.simulators.outcome import Outcome, Status
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.hybrid import HybridSimulator
-from zsgym.simulators.surrogate import SurrogateSimulator
+from surrogate.simulator import SurrogateSimulator
 
 Make = Callable[[], Simulator]
 
@@ -126,7 +127,7 @@ def test_outcomes_are_one_of_two_kinds_when_nothing_breaks(simulator: Simulator,
         if outcome.success:
             assert (outcome.label, outcome.failure) == (1, None)
             assert outcome.metrics is not None
-            assert set(outcome.metrics) == set(METRIC_NAMES)
+            assert set(outcome.metrics) == set(METRICS.names)
             assert all(type(value) is float and math.isfinite(value) for value in outcome.metrics.values())
         else:
             assert (outcome.label, outcome.metrics) == (0, None)

@@ -18,16 +18,17 @@ from surrogate.checkpoint import Checkpoint, CheckpointError
 from surrogate.predict import ZeroShotWarning
 from tests.surrogate.synthetic import RC_LOADED, TINY_PINS, nmcf, sizings, untrained_checkpoint
 from zsgym.circuits import load_circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Failure, Outcome, Status
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes import Failure
+from zsgym.simulators.outcome import Outcome, Status
 from zsgym.pdk import load_corner
-from zsgym.pdk.geometry import inside_models
+from zsgym.circuits.geometry import inside_models
 from zsgym.simulators import BACKENDS, Simulator, make_simulator
 from zsgym.simulators import surrogate as surrogate_module
 from zsgym.simulators.hybrid import HybridSimulator
 from zsgym.simulators.ngspice.deck import size_netlist
-from zsgym.simulators.surrogate import SurrogateSimulator
+from surrogate.simulator import SurrogateSimulator
 
 MANY = sizings(nmcf(), 60)
 
@@ -122,7 +123,7 @@ def test_outcomes_say_what_was_predicted(surrogate: SurrogateSimulator) -> None:
         assert dict(outcome.raw) == {}
         if predictions.valid[row]:
             assert (outcome.status, outcome.label, outcome.failure) == (Status.SUCCESS, 1, None)
-            assert outcome.metrics == dict(zip(METRIC_NAMES, predictions.metrics[row].tolist(), strict=True))
+            assert outcome.metrics == dict(zip(METRICS.names, predictions.metrics[row].tolist(), strict=True))
             assert all(type(value) is float for value in outcome.metrics.values())
             assert outcome.uncertainty is not None
             for name, (low, high) in outcome.uncertainty.items():

@@ -14,13 +14,13 @@ import pytest
 from surrogate.data import read_rows
 from tests.surrogate.synthetic import nmcf, sizings
 from tests.zsgym.conftest import Run
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Failure
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes import Failure
 from zsgym.samples import Sample, read_samples, read_table, relabel_queue, training_rows
 from zsgym.samples.dataset import info
 from zsgym.simulators import surrogate as surrogate_module
-from zsgym.simulators.surrogate import SurrogateSimulator
+from surrogate.simulator import SurrogateSimulator
 
 MANY = sizings(nmcf(), 60)
 
@@ -77,7 +77,7 @@ def test_an_environment_on_the_surrogate(make_env: Callable[..., gym.Env[Any, An
 def test_an_environment_on_the_hybrid(
     make_env: Callable[..., gym.Env[Any, Any]], tmp_path: Path, fake_ngspice: list[Any]
 ) -> None:
-    roll(make_env("hybrid", targets=dict.fromkeys(METRIC_NAMES) | {"gbw": 1e12}, confidence=0.6), 30)
+    roll(make_env("hybrid", targets=dict.fromkeys(METRICS.names) | {"gbw": 1e12}, confidence=0.6), 30)
     rows = list(read_samples(tmp_path / "log"))
     (truth,) = fake_ngspice
     simulated = [row for row in rows if row.backend == "fake"]
@@ -169,7 +169,7 @@ def test_zsgym_simulate_says_what_the_surrogate_cannot(
 def test_dataset_info_keeps_predictions_apart(
     make_env: Callable[..., gym.Env[Any, Any]], tmp_path: Path, fake_ngspice: list[Any], run: Run
 ) -> None:
-    roll(make_env("hybrid", targets=dict.fromkeys(METRIC_NAMES) | {"gbw": 1e12}, confidence=0.6), 30)
+    roll(make_env("hybrid", targets=dict.fromkeys(METRICS.names) | {"gbw": 1e12}, confidence=0.6), 30)
     (truth,) = fake_ngspice
     summary = info(tmp_path / "log")
     simulated = len(truth.simulated)

@@ -1,9 +1,9 @@
 """Tables of text."""
 
-from zsgym.metrics import METRIC_NAMES
-from zsgym.tables import spec_table, table, target_text
+from zsgym.classes.amplifier import METRICS
+from zsgym.base.tables import spec_table, table, target_text
 
-METRICS = dict.fromkeys(METRIC_NAMES, 1.0) | {"gbw": 1.5e6, "power": 250e-6, "vos": -40e-6}
+METRICS = dict.fromkeys(METRICS.names, 1.0) | {"gbw": 1.5e6, "power": 250e-6, "vos": -40e-6}
 TARGETS = {"gbw": 1e6, "power": 200e-6, "vos": 40e-6}
 
 
@@ -24,7 +24,7 @@ def test_targets_show_their_direction() -> None:
 
 def test_every_metric_is_judged_by_its_spec() -> None:
     rows = cells(spec_table(METRICS, TARGETS))
-    assert list(rows) == list(METRIC_NAMES)
+    assert list(rows) == list(METRICS.names)
     assert rows["gbw"] == ["1.5", "MHz", ">", "1", "MHz", "+0.200", "yes"]
     assert rows["power"] == ["250", "uW", "<", "200", "uW", "-0.111", "no"]
     assert rows["vos"] == ["-40", "uV", "<", "40", "uV", "+0.000", "yes"]

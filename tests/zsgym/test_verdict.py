@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Failure
-from zsgym.verdict import VerdictPolicy, judge, metrics_of
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes import Failure
+from zsgym.classes import VerdictPolicy
 
 FUNCTIONAL = VerdictPolicy()
 MEASURED = VerdictPolicy(judge="measured")
@@ -64,7 +64,7 @@ BREAKING = [
 def test_working_amplifier():
     assert judge(WORKING, FUNCTIONAL) is None
     assert judge(WORKING, MEASURED) is None
-    assert metrics_of(WORKING) == {name: WORKING[name] for name in METRIC_NAMES}
+    assert metrics_of(WORKING) == {name: WORKING[name] for name in METRICS.names}
 
 
 @pytest.mark.parametrize(("change", "reason"), BREAKING)
@@ -102,7 +102,7 @@ def test_empty_measurements_pass_nothing():
     assert judge({}, MEASURED) is Failure.NO_CONVERGENCE
 
 
-@pytest.mark.parametrize("name", METRIC_NAMES)
+@pytest.mark.parametrize("name", METRICS.names)
 def test_measured_policy_wants_every_number(name):
     assert judge({**WORKING, name: None}, MEASURED) is not None
 
@@ -162,7 +162,7 @@ def test_a_success_has_eleven_finite_metrics(changes):
     raw = {**WORKING, **changes}
     if judge(raw, FUNCTIONAL) is None:
         metrics = metrics_of(raw)
-        assert list(metrics) == list(METRIC_NAMES)
+        assert list(metrics) == list(METRICS.names)
         assert all(math.isfinite(value) for value in metrics.values())
 
 

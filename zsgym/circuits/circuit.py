@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zsgym.circuits.problems import unlike
+from zsgym.base.arrays import rowwise
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean, unlike
+from zsgym.circuits.case import Cases, Sizing
 from zsgym.circuits.schema import KnownGood, SizingParameter
-from zsgym.errors import ConfigError
+from zsgym.classes import CircuitClass, Conditions, MetricSet, VerdictPolicy
 from zsgym.netlist import Device, Subcircuit, write_subcircuit
-from zsgym.outcome import Conditions
-from zsgym.verdict import VerdictPolicy
 
 FloatArray = NDArray[np.float64]
 
@@ -35,7 +36,7 @@ class Circuit:
 
     name: str
     title: str
-    circuit_class: str
+    circuit_class: CircuitClass
     source: str
     directory: Path
     netlist_path: Path
@@ -49,6 +50,32 @@ class Circuit:
 
     def __repr__(self) -> str:
         return f"Circuit({self.name!r}, {len(self.devices)} devices, {len(self.parameters)} parameters)"
+
+    @property
+    def metrics(self) -> MetricSet:
+        """What circuits of its class are measured by."""
+        return self.circuit_class.metrics
+
+    def cases(
+        self,
+        sizings: Iterable[Sizing] | FloatArray,
+        conditions: Conditions | Sequence[Conditions] | None = None,
+    ) -> Cases:
+        """What a simulator is asked: sizings under conditions.
+
+        :param sizings: complete sizings, or an array (B, n) in declared units.
+        :param conditions: of all, or one for each; None means the circuit's own.
+        :raises ConfigError: a sizing lacks a parameter, has an unknown one, or holds a value that is not a positive
+            finite number; or the conditions are those of another class.
+        """
+        return Cases.of(self, sizings, conditions)
+
+    def policy(self, name: str) -> VerdictPolicy:
+        """A verdict policy by its name. :raises ConfigError: the circuit has none of that name."""
+        if name not in self.verdict_policies:
+            known = did_you_mean(name, self.verdict_policies)
+            raise ConfigError(f"{self.name} has no verdict policy {name!r}. {known}")
+        return self.verdict_policies[name]
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -179,19 +206,6 @@ class Circuit:
             culprit = self.parameter_names[int(np.argwhere(np.isnan(array))[0][-1])]
             raise ConfigError(f"{self.name}: {culprit} is NaN")
         return array
-
-
-def rowwise(function: np.ufunc, values: FloatArray) -> FloatArray:
-    """A function of every element of (..., m) values, applied to one row (m,) at a time.
-
-    numpy's exp and log may round differently with the length of an array, and a batch must give exactly what its rows
-    give one by one.
-    """
-    result = np.empty_like(values)
-    rows = zip(values.reshape(-1, values.shape[-1]), result.reshape(-1, values.shape[-1]), strict=True)
-    for row, out in rows:
-        function(row, out=out)
-    return result
 
 
 def _read_only(values: list[float]) -> FloatArray:

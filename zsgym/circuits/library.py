@@ -8,14 +8,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from zsgym.base.errors import ConfigError
+from zsgym.base.paths import data_root
+from zsgym.base.problems import did_you_mean, read_model
 from zsgym.circuits.circuit import Circuit
-from zsgym.circuits.problems import did_you_mean, read_model
-from zsgym.circuits.schema import KINDS, PORTS, CircuitFile, SizingParameter
-from zsgym.errors import ConfigError
+from zsgym.circuits.schema import KINDS, CircuitFile, SizingParameter
 from zsgym.netlist import Device, Expression, Subcircuit, flatten, parse_netlist
 from zsgym.netlist.expressions import Name, Operation
-from zsgym.outcome import Conditions
-from zsgym.paths import data_root
 
 DIRECTORIES_VARIABLE = "ZSGYM_CIRCUITS"
 """Environment variable with further circuit directories, separated as in PATH."""
@@ -116,7 +115,7 @@ def _load(path: Path) -> Circuit:
         netlist_text=netlist_text,
         subcircuit=subcircuit,
         parameters=parameters,
-        conditions=Conditions(**file.conditions.model_dump()),
+        conditions=file.conditions,
         targets=file.targets,
         verdict_policies=file.verdict,
         known_good_designs=file.known_good,
@@ -144,11 +143,11 @@ def _subcircuit(path: Path, file: CircuitFile, subcircuits: dict[str, Subcircuit
 
 
 def _port_problems(file: CircuitFile, subcircuit: Subcircuit) -> list[str]:
-    wanted = PORTS[file.circuit_class]
+    wanted = file.circuit_class.port_names
     if set(subcircuit.ports) == set(wanted):
         return []
     got, need = " ".join(subcircuit.ports), " ".join(wanted)
-    return [f"netlist: the ports of {subcircuit.name!r} are {got}; class {file.circuit_class!r} needs {need}"]
+    return [f"netlist: the ports of {subcircuit.name!r} are {got}; class {file.circuit_class.name!r} needs {need}"]
 
 
 def _parameter_problems(subcircuit: Subcircuit, parameters: tuple[SizingParameter, ...]) -> list[str]:

@@ -7,33 +7,33 @@ the declared unit: micrometres and counts for transistors, F, ohm and A for the 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
+    InstanceOf,
     PositiveFloat,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
-from zsgym.circuits.problems import describe, did_you_mean
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import describe, did_you_mean
+from zsgym.classes import CircuitClass, Conditions, VerdictPolicy, find_class
 from zsgym.netlist import DeviceKind
-from zsgym.specs import check_metric_name
-from zsgym.verdict import VerdictPolicy
 
 Quantity = Literal["W", "L", "M", "value"]
 Unit = Literal["um", "count", "F", "ohm", "A"]
 Scale = Literal["linear", "log"]
 QuantityName = Literal["W", "L", "M", "capacitance", "resistance", "current"]
 DeviceClass = Literal["transistor", "capacitor", "resistor", "current_source"]
-CircuitClass = Literal["amplifier"]
-
-PORTS: dict[CircuitClass, tuple[str, ...]] = {"amplifier": ("vss", "vdd", "inn", "inp", "out")}
-"""Ports that a circuit of each class must have; its testbench connects them by name."""
 
 UNITS: dict[QuantityName, Unit] = {
     "W": "um",
@@ -72,13 +72,27 @@ def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _known_metric(name: str) -> str:
-    check_metric_name(name)
-    return name
-
-
 Bounds = Annotated[tuple[FiniteFloat, FiniteFloat], AfterValidator(_ordered)]
-MetricName = Annotated[str, AfterValidator(_known_metric)]
+
+
+def _known_class(given: object) -> CircuitClass:
+    return given if isinstance(given, CircuitClass) else find_class(str(given))
+
+
+def _of_class(part: Literal["conditions", "policy"]) -> Callable[[Any, ValidationInfo], Any]:
+    """Reads a section of a circuit file by the model that the circuit's class has for it."""
+
+    def read(content: object, info: ValidationInfo) -> object:
+        circuit_class = info.data.get("circuit_class")
+        if circuit_class is None:
+            return content  # the class itself is reported; nothing more can be said
+        model: type[BaseModel] = getattr(circuit_class, part)
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            raise ValueError("\n".join(describe(error, model))) from error
+
+    return read
 
 
 class Alias(StrictModel):
@@ -149,16 +163,6 @@ class GroupFile(StrictModel):
         return self.sizes if self.device == "transistor" else QUANTITIES[self.device]
 
 
-class ConditionsFile(StrictModel):
-    """Operating conditions: supply in V, temperature in degrees Celsius, load in F."""
-
-    corner: Literal["tt", "ff", "ss", "sf", "fs"]
-    supply: PositiveFloat
-    temperature: Annotated[FiniteFloat, Field(gt=-273.15)]
-    load: Annotated[FiniteFloat, Field(ge=0)]
-    common_mode_ratio: Annotated[FiniteFloat, Field(ge=0, le=1)]
-
-
 class KnownGood(StrictModel):
     """A sizing that was simulated and works, with the supplies (V) at which that was verified."""
 
@@ -171,16 +175,16 @@ class CircuitFile(StrictModel):
     """A circuit's YAML file as it stands. `netlist` is relative to the file; `subcircuit` defaults to its only one."""
 
     title: str
-    circuit_class: CircuitClass = Field(alias="class")
+    circuit_class: Annotated[InstanceOf[CircuitClass], BeforeValidator(_known_class)] = Field(alias="class")
     source: str
     netlist: str
     subcircuit: str | None = None
     quantities: dict[QuantityName, QuantityFile]
     groups: Annotated[dict[str, GroupFile], Field(min_length=1)]
     parameters: dict[str, RangeFile] = {}
-    conditions: ConditionsFile
-    targets: Annotated[dict[MetricName, FiniteFloat], Field(min_length=1)]
-    verdict: dict[str, VerdictPolicy]
+    conditions: Annotated[InstanceOf[Conditions], BeforeValidator(_of_class("conditions"))]
+    targets: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
+    verdict: dict[str, Annotated[InstanceOf[VerdictPolicy], BeforeValidator(_of_class("policy"))]]
     known_good: dict[str, KnownGood] = {}
 
     @model_validator(mode="after")
@@ -196,6 +200,7 @@ class CircuitFile(StrictModel):
                 for quantity in entry.quantities
                 if quantity not in self.quantities
             ]
+        problems += self._target_problems()
         if DEFAULT_VERDICT not in self.verdict:
             problems.append(f"verdict.{DEFAULT_VERDICT}: this key is required")
         if not problems:
@@ -203,6 +208,15 @@ class CircuitFile(StrictModel):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _target_problems(self) -> list[str]:
+        problems = []
+        for name in self.targets:
+            try:
+                self.circuit_class.metrics.check_name(name)
+            except ConfigError as error:
+                problems.append(f"targets.{name}: {error}")
+        return problems
 
     def sizing_parameters(self) -> tuple[SizingParameter, ...]:
         """Every sizing parameter, complete, in the order of the groups."""

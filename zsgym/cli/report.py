@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsgym.base.errors import ConfigError
+from zsgym.base.files import write_text
+from zsgym.classes.specs import exactly
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
 from zsgym.cli.sizings import add_sizing, best_design, read_json, sizings_from
-from zsgym.errors import ConfigError
-from zsgym.files import write_text
-from zsgym.specs import exactly
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -73,7 +73,6 @@ def _run(options: argparse.Namespace) -> int:
     from zsgym.report import Request, gather, render_page, testbench_deck
     from zsgym.report.search import SearchHistory
     from zsgym.report.training import training_curves
-    from zsgym.specs import resolve_targets
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
     sizing, targets, searched = _sizing(options, circuit)
@@ -82,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
         circuit,
         sizing,
         conditions_from(options, circuit),
-        resolve_targets(circuit.targets, targets | _targets(options.target)),
+        circuit.metrics.resolve_targets(circuit.targets, targets | _targets(options.target)),
         options.policy,
         options.checkpoint,
     )
@@ -91,6 +90,10 @@ def _run(options: argparse.Namespace) -> int:
     deck = None
     if evidence.truth is not None or options.netlist:
         deck = testbench_deck(evidence)
+    if options.netlist and deck is None:
+        raise ConfigError(
+            f"the class {circuit.circuit_class.name!r} has no testbench for plain ngspice: leave --netlist out"
+        )
     if options.netlist and deck is not None:
         write_text(options.netlist, deck)
     write_text(options.out, render_page(evidence, deck, curves, history))

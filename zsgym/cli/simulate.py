@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsgym.base.errors import ConfigError
+from zsgym.classes.specs import spec_table
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.sizings import add_sizing, sizings_from
-from zsgym.errors import ConfigError
-from zsgym.tables import spec_table
 
 if TYPE_CHECKING:
-    from zsgym.circuits import Circuit
-    from zsgym.outcome import Conditions, Outcome, Sizing
+    from zsgym.circuits import Circuit, Sizing
+    from zsgym.classes import Conditions
+    from zsgym.simulators.outcome import Outcome
 
 _DESCRIPTION = """Simulate one sizing, or a list of them, and say whether each works and how well.
 
@@ -79,41 +80,33 @@ def positive(text: str) -> int:
 
 
 def add_conditions(parser: argparse.ArgumentParser) -> None:
-    """Options for the operating conditions; what is not given comes from the circuit."""
+    """Options for the conditions of every installed class; what is not given comes from the circuit."""
     group = parser.add_argument_group("conditions (default: those of the circuit)")
-    group.add_argument("--corner", metavar="NAME", help="process corner: tt, ff, ss, sf or fs")
-    group.add_argument("--supply", type=float, metavar="V", help="supply voltage in volts, 0.5 to 5")
-    group.add_argument("--temperature", type=float, metavar="C", help="temperature in degrees Celsius, -55 to 175")
-    group.add_argument("--load", type=float, metavar="F", help="load capacitance in farads, for example 10e-12")
-    group.add_argument("--common-mode-ratio", type=float, metavar="R", help="input common mode divided by the supply")
+    for name, (kind, text) in _condition_options().items():
+        flag, place = f"--{name.replace('_', '-')}", "NAME" if kind is str else "X"
+        group.add_argument(flag, dest=f"condition_{name}", type=kind, metavar=place, help=text)
 
 
-_LIMITS = {"supply": (0.5, 5.0, "V"), "temperature": (-55.0, 175.0, "degrees Celsius")}
-"""Condition -> lowest and highest value that a command takes, and the unit. Far beyond them ngspice finds no answer."""
+def _condition_options() -> dict[str, tuple[type, str]]:
+    """Condition -> type of its value, and help."""
+    from zsgym.classes import find_class, list_classes
+
+    found: dict[str, tuple[type, str]] = {}
+    for circuit_class in map(find_class, list_classes()):
+        for name, field in circuit_class.conditions.model_fields.items():
+            default = field.default
+            found[name] = (str if isinstance(default, str) else float, circuit_class.conditions.help(name))
+    return found
 
 
 def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions:
     """The circuit's conditions with those that the options change.
 
-    :raises ConfigError: a value is not valid; the message names the valid ones.
+    :raises ConfigError: a value is not valid, or the circuit has no such condition; the message names the valid ones.
     """
-    from pydantic import ValidationError
-
-    from zsgym.circuits.problems import describe
-    from zsgym.circuits.schema import ConditionsFile
-
-    names = ("corner", "supply", "temperature", "load", "common_mode_ratio")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    try:
-        ConditionsFile.model_validate(circuit.conditions.as_dict() | given)
-    except ValidationError as error:
-        raise ConfigError("; ".join(describe(error, ConditionsFile))) from error
-    for name, (low, high, unit) in _LIMITS.items():
-        if name in given and not low <= given[name] <= high:
-            raise ConfigError(f"--{name} must lie between {low:g} and {high:g} {unit}, got {given[name]:g}")
-    if given.get("load") == 0.0:
-        raise ConfigError("--load must be a positive number of farads, for example 10e-12, got 0")
-    return circuit.conditions.replace(**given)
+    prefix = "condition_"
+    given = {name.removeprefix(prefix): value for name, value in vars(options).items() if name.startswith(prefix)}
+    return circuit.conditions.replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -129,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
     backend_options = {name: value for name, value in given.items() if value is not None}
     simulator = make_simulator(options.backend, circuit, workers=options.workers, **backend_options)
     try:
-        outcomes = simulator.simulate(sizings, conditions, errors="return")
+        outcomes = simulator.simulate(circuit.cases(sizings, conditions), errors="return")
     finally:
         simulator.close()
     if options.json:
@@ -142,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
 def _as_json(outcome: Outcome) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "status": outcome.status.value,
-        "failure": outcome.failure.value if outcome.failure else None,
+        "failure": outcome.failure,
         "metrics": dict(outcome.metrics) if outcome.metrics else None,
         "elapsed_s": outcome.elapsed_s,
     }
@@ -159,7 +152,7 @@ def _print(sizings: Sequence[Sizing], outcomes: Sequence[Outcome], circuit: Circ
             print()
         print(f"sizing {position} of {len(outcomes)}: {_headline(outcome)}")
         if outcome.metrics:
-            print(spec_table(outcome.metrics, circuit.targets))
+            print(spec_table(circuit.metrics, outcome.metrics, circuit.targets))
         elif outcome.failure is not None:
             for line in _reasons(sizing, outcome, circuit, policy):
                 print(f"  {line}")
@@ -168,13 +161,14 @@ def _print(sizings: Sequence[Sizing], outcomes: Sequence[Outcome], circuit: Circ
 def _reasons(sizing: Sizing, outcome: Outcome, circuit: Circuit, policy: str | None) -> list[str]:
     """What a failing sizing has missed; nothing where nothing was measured."""
     from zsgym.circuits import DEFAULT_VERDICT
-    from zsgym.outcome import Failure
-    from zsgym.pdk.geometry import outside_models
-    from zsgym.report.checks import missed_checks
+    from zsgym.circuits.geometry import outside_models
+    from zsgym.classes import Failure
+    from zsgym.classes.verdict import misses
 
-    if outcome.failure is Failure.GEOMETRY:
+    if outcome.failure == Failure.GEOMETRY:
         return outside_models(circuit, sizing)
-    return missed_checks(outcome.raw, circuit.verdict_policies[policy or DEFAULT_VERDICT]) if outcome.raw else []
+    checks = circuit.circuit_class.checks(circuit.policy(policy or DEFAULT_VERDICT))
+    return misses(checks, outcome.raw) if outcome.raw else []
 
 
 def _headline(outcome: Outcome) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.errors import ConfigError
-from zsgym.quantities import counted
+from zsgym.base.errors import ConfigError
+from zsgym.base.quantities import counted
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit

@@ -7,7 +7,6 @@ to the bit. Faces own the random number generators and decide when a sub-environ
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,15 +18,14 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from zsgym import simulators
-from zsgym.circuits import DEFAULT_VERDICT, Circuit, did_you_mean, load_circuit
-from zsgym.envs.recording import Recorder
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit, Sizing, load_circuit
 from zsgym.envs.state import Judgement, State, judge
 from zsgym.envs.task import SizingTask, TaskArguments
-from zsgym.errors import ConfigError, SimulatorError, SimulatorOutputError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Outcome, Sizing, Status
-from zsgym.simulators.base import Simulator, TargetAware, policy_name
-from zsgym.specs import metric_row
+from zsgym.evaluate import Evaluator, LogPlace, check_log_place, error_of
+from zsgym.simulators.base import Simulator, policy_name
+from zsgym.simulators.outcome import Outcome
 
 DEFAULT_BACKEND = "surrogate"
 """What answers when an environment is made without `backend`."""
@@ -39,7 +37,7 @@ class CoreArguments(TaskArguments, total=False):
     backend: str | Simulator
     backend_options: Mapping[str, Any] | None
     workers: int
-    log: bool | str | os.PathLike[str]
+    log: LogPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +92,13 @@ class SizingCore:
         policy = (
             options.get("policy", DEFAULT_VERDICT) if isinstance(backend, str) else policy_name(backend, self.circuit)
         )
-        self._recorder = Recorder(self.circuit, self.task.conditions, policy, log)
         self._states: list[State | None] = [None] * num_envs
         self._episodes = 0
         self._closed = False
         # Last, so that an invalid argument leaves no process behind.
-        self._owns_simulator = isinstance(backend, str)
+        check_log_place(log)
         self.simulator = self._simulator(backend, workers, options)
-        self._target_aware = self.simulator if isinstance(self.simulator, TargetAware) else None
+        self._evaluator = Evaluator(self.simulator, log=log, policy=policy, owns_simulator=isinstance(backend, str))
 
     def state(self, slot: int) -> State:
         """The current state of one sub-environment.
@@ -156,9 +153,7 @@ class SizingCore:
         if self._closed:
             return
         self._closed = True
-        self._recorder.close()
-        if self._owns_simulator:
-            self.simulator.close()
+        self._evaluator.close()
 
     def _simulator(self, backend: str | Simulator, workers: int, options: dict[str, Any]) -> Simulator:
         if isinstance(backend, str):
@@ -202,8 +197,10 @@ class SizingCore:
 
     def _run(self, moves: Sequence[_Move]) -> list[State]:
         """Simulate, judge, log; only then do the new states take effect."""
-        outcomes = self._simulate(moves)
+        cases = self.circuit.cases([move.sizing for move in moves], self.task.conditions)
+        outcomes = self._simulate(cases, moves)
         judgements = judge(
+            self.circuit.metrics,
             np.stack([move.unit for move in moves]),
             outcomes,
             [move.targets for move in moves],
@@ -214,33 +211,20 @@ class SizingCore:
         for move, outcome, judgement in zip(moves, outcomes, judgements, strict=True):
             states.append(self._state(move, outcome, judgement, episodes))
             episodes += move.previous is None
-        self._recorder.record(states, self.simulator, self.env_id)
+        # All or none: a step of a batch that cannot be logged has not happened in any of its environments.
+        self._evaluator.record(cases, outcomes, [{"env_id": self.env_id, **state.as_row()} for state in states])
         self._episodes = episodes
         for move, state in zip(moves, states, strict=True):
             self._states[move.slot] = state
         return states
 
-    def _simulate(self, moves: Sequence[_Move]) -> list[Outcome]:
-        sizings = [move.sizing for move in moves]
-        if self._target_aware is not None:
-            targets = [move.targets for move in moves]
-            outcomes = self._target_aware.simulate_for(targets, sizings, self.task.conditions, errors="return")
-        else:
-            outcomes = self.simulator.simulate(sizings, self.task.conditions, errors="return")
-        if len(outcomes) != len(sizings):
-            raise SimulatorOutputError(
-                f"{self.simulator.name} gave {len(outcomes)} outcomes for {len(sizings)} sizings"
-            )
-        for outcome in outcomes:
-            _check_outcome(outcome, self.simulator.name)
-        lost = [
-            (move.sizing, outcome, move.seed)
-            for move, outcome in zip(moves, outcomes, strict=True)
-            if outcome.status is Status.INFRASTRUCTURE_ERROR
-        ]
+    def _simulate(self, cases: Cases, moves: Sequence[_Move]) -> list[Outcome]:
+        outcomes = self._evaluator.ask(cases, [move.targets for move in moves], errors="return")
+        lost = [outcome for outcome in outcomes if outcome.label is None]
         if lost:
-            error = lost[0][1].error or SimulatorError(f"{self.simulator.name} failed without giving a reason")
-            self._recorder.record_errors(lost, self.env_id, error)
+            error = error_of(lost[0], self.simulator)
+            contexts = [{"env_id": self.env_id, "seed": move.seed} for move in moves]
+            self._evaluator.record_errors(cases, outcomes, error, contexts)
             raise error
         return outcomes
 
@@ -252,6 +236,8 @@ class SizingCore:
             seed=move.seed,
             unit=move.unit,
             sizing=move.sizing,
+            conditions=self.task.conditions,
+            metric_set=self.circuit.metrics,
             targets=move.targets,
             outcome=outcome,
             judgement=judgement,
@@ -272,13 +258,3 @@ def _restored_on_error(generators: Mapping[int, np.random.Generator]) -> Iterato
         for slot, generator in generators.items():
             generator.bit_generator.state = kept[slot]
         raise
-
-
-def _check_outcome(outcome: Outcome, backend: str) -> None:
-    """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN."""
-    if not outcome.success:
-        return
-    values = metric_row(outcome.metrics)
-    if not all(map(math.isfinite, values)):
-        bad = [name for name, value in zip(METRIC_NAMES, values, strict=True) if not math.isfinite(value)]
-        raise SimulatorOutputError(f"{backend} reported a success without finite {', '.join(bad)}")

@@ -59,8 +59,8 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     | n+22 ... n+32  | targets on the scale of the metrics | -1  | 1   | the targets all the same                   |
     | n+33           | validity: does the amplifier work?  | 0   | 1   | 0                                          |
 
-    Metrics, margins and targets are in the order of `zsgym.metrics.METRIC_NAMES`; the scales are
-    `zsgym.envs.observation.METRIC_SCALES` (linear for decibels and degrees, logarithmic for the others). Where there is
+    Metrics, margins and targets are in the order of the circuit's metrics (`circuit.metrics`), on their
+    scales (`metric.scale`, linear for decibels and degrees, logarithmic for the others). Where there is
     no spec the target is the bad end of the scale, which asks for nothing.
 
     ## Rewards
@@ -138,7 +138,7 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
         self.core = SizingCore(circuit, **arguments)
         n_parameters = len(self.core.circuit.parameters)
         self.action_space = action_space(n_parameters)
-        self.observation_space = observation_space(n_parameters)
+        self.observation_space = observation_space(n_parameters, len(self.core.circuit.metrics))
 
     @property
     def circuit(self) -> Circuit:

@@ -25,16 +25,15 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from zsgym.base.errors import ConfigError, SampleLogError
 from zsgym.circuits import Circuit
+from zsgym.classes.specs import FAILURE_REWARD
 from zsgym.envs.observation import action_space, observation_space
 from zsgym.envs.state import Judgement, judge
-from zsgym.errors import ConfigError, SampleLogError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Outcome, Status
 from zsgym.samples import Sample, read_samples
 from zsgym.samples.export import check_circuit
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.specs import FAILURE_REWARD
+from zsgym.simulators.outcome import Outcome, Status
 
 _CHUNK_ROWS = 1024
 _LARGEST_SEED = 2**63 - 1  # what an HDF5 attribute can hold; Gymnasium's own seeds are longer
@@ -134,7 +133,7 @@ def _judged(circuit: Circuit, rows: Sequence[Sample]) -> list[Judgement]:
         check_circuit(circuit, row)
     outcomes = [_outcome(row) for row in rows]
     # The failure reward is a matter of the environment's arguments; the log says what it was.
-    return judge(_units(circuit, rows), outcomes, [row.targets or {} for row in rows], FAILURE_REWARD)
+    return judge(circuit.metrics, _units(circuit, rows), outcomes, [row.targets or {} for row in rows], FAILURE_REWARD)
 
 
 def _outcome(row: Sample) -> Outcome:
@@ -211,7 +210,7 @@ def export_minari(
                 buffers,
                 env=spec,
                 action_space=action_space(n),
-                observation_space=observation_space(n),
+                observation_space=observation_space(n, len(circuit.metrics)),
                 description=_description(circuit, include_predicted),
                 requirements=["zsgym"],
             )
@@ -239,8 +238,8 @@ def _buffer(circuit: Circuit, episode: LoggedEpisode) -> dict[str, Any]:
         "truncations": truncations,
         "infos": {
             "sizing": dict(zip(circuit.parameter_names, vectors.T, strict=True)),
-            "metrics": dict(zip(METRIC_NAMES, metrics.T, strict=True)),
-            "margins": dict(zip(METRIC_NAMES, margins.T, strict=True)),
+            "metrics": dict(zip(circuit.metrics.names, metrics.T, strict=True)),
+            "margins": dict(zip(circuit.metrics.names, margins.T, strict=True)),
             "is_success": np.array([one.is_success for one in judged]),
             "sim_success": np.array([not step.failure for step in episode.steps]),
             "failure": [step.failure for step in episode.steps],

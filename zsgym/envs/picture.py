@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
+from zsgym.base.quantities import quantity
 from zsgym.circuits import Circuit
+from zsgym.classes import MetricSet, Targets
+from zsgym.classes.specs import target_text
 from zsgym.envs.rendering import failure_line, headline, status_line
 from zsgym.envs.state import State
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES
-from zsgym.outcome import Outcome
-from zsgym.quantities import quantity
-from zsgym.specs import Targets
-from zsgym.tables import target_text
+from zsgym.simulators.outcome import Outcome
 
 WIDTH, HEIGHT, DPI = 1040, 680, 100
 """Size of the picture in pixels; even numbers, as video encoders want."""
@@ -37,7 +36,8 @@ def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     figure.set_layout_engine("none")  # every axis has its place, whatever the user's style says
     _draw_header(figure, circuit, state)
     _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
-    draw_margins(figure.add_axes((0.505, 0.365, 0.27, 0.485)), state.outcome, state.targets, state.margins)
+    margins = figure.add_axes((0.505, 0.365, 0.27, 0.485))
+    draw_margins(margins, circuit.metrics, state.outcome, state.targets, state.margins)
     rewards = figure.add_axes((0.505, 0.085, 0.205, 0.185))
     draw_rewards(rewards, state.rewards, state.failure_reward, state.step_limit)
     _draw_response(figure.add_axes((0.765, 0.085, 0.175, 0.185)), state.metrics)
@@ -71,23 +71,23 @@ def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
     _plain(axes, "sizing within its bounds")
 
 
-def draw_margins(axes: Axes, outcome: Outcome, targets: Targets, margins: Mapping[str, float]) -> None:
+def draw_margins(
+    axes: Axes, metric_set: MetricSet, outcome: Outcome, targets: Targets, margins: Mapping[str, float]
+) -> None:
     """One bar per spec, to the right when it is met; on the right the measured value, the target and the verdict.
-
-    Row i is that of the metric `METRIC_NAMES[i]`.
 
     :param targets: metric -> SI value. :param margins: of every spec; not looked at when the amplifier does not work.
     """
-    positions = range(len(METRIC_NAMES))
+    positions = range(len(metric_set.names))
     metrics = outcome.metrics
-    bars = [0.0 if metrics is None else margins.get(name, 0.0) for name in METRIC_NAMES]
+    bars = [0.0 if metrics is None else margins.get(name, 0.0) for name in metric_set.names]
     axes.barh(positions, 2.0, left=-1.0, height=0.56, color=_TRACK)
     axes.barh(positions, bars, height=0.56, color=[_MET if bar >= 0.0 else _MISSED for bar in bars])
     axes.axvline(0.0, color=_INK, linewidth=1.0)
     columns = axes.get_yaxis_transform()
-    for position, name in zip(positions, METRIC_NAMES, strict=True):
-        value = "" if metrics is None else quantity(metrics[name], METRIC_BY_NAME[name].unit)
-        target = target_text(name, targets[name]) if name in targets else "no spec"
+    for position, name in zip(positions, metric_set.names, strict=True):
+        value = "" if metrics is None else quantity(metrics[name], metric_set[name].unit)
+        target = target_text(metric_set, name, targets[name]) if name in targets else "no spec"
         axes.text(1.38, position, value, transform=columns, fontsize=8.5, color=_INK, va="center", ha="right")
         axes.text(1.43, position, target, transform=columns, fontsize=8.5, color=_MUTED, va="center")
         if metrics is not None and name in targets:
@@ -108,7 +108,7 @@ def draw_margins(axes: Axes, outcome: Outcome, targets: Targets, margins: Mappin
             va="center",
             bbox=box,
         )
-    axes.set_yticks(positions, METRIC_NAMES, fontsize=8.5, color=_INK)
+    axes.set_yticks(positions, metric_set.names, fontsize=8.5, color=_INK)
     axes.set_ylim(len(positions) - 0.4, -0.6)
     axes.set_xlim(-1.0, 1.0)
     axes.set_xticks([-1.0, 0.0, 1.0], ["-1", "0", "1"], fontsize=8, color=_MUTED)

@@ -7,8 +7,8 @@ import warnings
 
 import gymnasium as gym
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import list_circuits
-from zsgym.errors import ConfigError
 
 NAMESPACE = "zsgym"
 VERSION = 0

@@ -6,12 +6,13 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
+from zsgym.classes import Failure
+from zsgym.classes.specs import spec_table
 from zsgym.envs.state import State
-from zsgym.errors import ConfigError
-from zsgym.outcome import Failure, Outcome
 from zsgym.samples.schema import SURROGATE
-from zsgym.tables import spec_table
+from zsgym.simulators.outcome import Outcome
 
 RENDER_MODES = ("ansi", "rgb_array")
 
@@ -31,7 +32,8 @@ def render(render_mode: str | None, circuit: Circuit, state: State) -> str | NDA
     if render_mode is None:
         return None
     if render_mode == "ansi":
-        return f"{headline(circuit, state)}\n{status_line(state)}\n\n{spec_table(state.metrics, state.targets)}\n"
+        specs = spec_table(circuit.metrics, state.metrics, state.targets)
+        return f"{headline(circuit, state)}\n{status_line(state)}\n\n{specs}\n"
     try:
         from zsgym.envs.picture import draw
     except ImportError as error:
@@ -61,7 +63,7 @@ def failure_line(outcome: Outcome) -> str:
 
 def is_predicted(outcome: Outcome) -> bool:
     """Whether the verdict is a surrogate's guess. Its verdict about the geometry is none: that is computed exactly."""
-    return outcome.backend == SURROGATE and outcome.failure is not Failure.GEOMETRY
+    return outcome.backend == SURROGATE and outcome.failure != Failure.GEOMETRY
 
 
 def headline(circuit: Circuit, state: State) -> str:

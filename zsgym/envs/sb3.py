@@ -15,13 +15,13 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
 from zsgym.envs.core import CoreArguments, SizingCore
 from zsgym.envs.observation import action_space, observation_space
 from zsgym.envs.registration import MAX_EPISODE_STEPS, NAMESPACE
 from zsgym.envs.rendering import check_render_mode, render
 from zsgym.envs.state import State
-from zsgym.errors import ConfigError
 
 
 class SizingVecEnv(VecEnv):
@@ -61,7 +61,9 @@ class SizingVecEnv(VecEnv):
         self._generators = [seeding.np_random()[0] for _ in range(n_envs)]
         self._actions: NDArray[Any] = np.empty(0)
         n_parameters = len(self.core.circuit.parameters)
-        super().__init__(n_envs, observation_space(n_parameters), action_space(n_parameters))
+        super().__init__(
+            n_envs, observation_space(n_parameters, len(self.core.circuit.metrics)), action_space(n_parameters)
+        )
 
     @property
     def circuit(self) -> Circuit:

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zsgym.classes import Conditions, MetricSet
 from zsgym.envs.observation import observations
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Outcome
-from zsgym.specs import margin_table, metric_row
+from zsgym.simulators.outcome import Outcome
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What one answer is worth; sequences are in the order of `METRIC_NAMES`.
+    """What one answer is worth; sequences are in the order of the circuit's metrics.
 
     metrics: SI units, 0 when the amplifier does not work. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
     an amplifier that does not work. terms: what each margin adds to the reward. reward: their sum, or the failure
@@ -40,6 +39,7 @@ class Judgement:
 
 
 def judge(
+    metric_set: MetricSet,
     units: FloatArray,
     outcomes: Sequence[Outcome],
     targets: Sequence[Mapping[str, float]],
@@ -50,17 +50,17 @@ def judge(
     :param units: (B, parameters) normalised sizings. :param targets: of each, metric -> SI value.
     """
     works = np.array([outcome.success for outcome in outcomes])
-    measured = [metric_row(outcome.metrics if outcome.success else None) for outcome in outcomes]
+    measured = [metric_set.row(outcome.metrics if outcome.success else None) for outcome in outcomes]
     metrics = np.array(measured, dtype=np.float64)  # (B, K)
-    wanted = np.array([metric_row(specs) for specs in targets], dtype=np.float64)
-    margins = np.where(works[:, None], margin_table(metrics, wanted), -1.0)
+    wanted = np.array([metric_set.row(specs) for specs in targets], dtype=np.float64)
+    margins = np.where(works[:, None], metric_set.margin_table(metrics, wanted), -1.0)
     margins = np.where(np.isnan(wanted), 0.0, margins)
     terms = np.where(works[:, None], np.minimum(margins, 0.0), 0.0)
     rewards = np.zeros(len(works))
     for column in terms.T:  # one after the other, as adding up `reward_terms` does
         rewards += column
     rewards = np.where(works, rewards, failure_reward)
-    seen = observations(units, metrics, margins, wanted, works)
+    seen = observations(metric_set, units, metrics, margins, wanted, works)
     return list(
         map(
             Judgement,
@@ -80,6 +80,7 @@ class State:
 
     episode: counts from 0 over all sub-environments of one core. step: 0 after a reset. seed: what the last seeded
     reset was given. unit: normalised sizing, float64, shape (parameters,). sizing: the same in declared units.
+    conditions: under which it was simulated. metric_set: of the circuit's class.
     targets: SI units. step_limit: where an episode is truncated, as far as it is known here. action: the clipped action
     that led here, shape (parameters,), None after a reset. earlier_rewards: of the same episode.
     """
@@ -89,6 +90,8 @@ class State:
     seed: int | None
     unit: FloatArray
     sizing: Mapping[str, float]
+    conditions: Conditions
+    metric_set: MetricSet
     targets: Mapping[str, float]
     outcome: Outcome
     judgement: Judgement
@@ -105,7 +108,7 @@ class State:
     @property
     def margins(self) -> Mapping[str, float]:
         """Spec -> margin in [-1, 1]; -1 for every spec of an amplifier that does not work."""
-        pairs = zip(METRIC_NAMES, self.judgement.margins, strict=True)
+        pairs = zip(self.metric_set.names, self.judgement.margins, strict=True)
         return {name: margin for name, margin in pairs if name in self.targets}
 
     @property
@@ -143,6 +146,19 @@ class State:
         """Why the amplifier does not work, or an empty string."""
         return "" if self.outcome.failure is None else str(self.outcome.failure)
 
+    def as_row(self) -> dict[str, Any]:
+        """What this state adds to the row of its answer in the sample log."""
+        return {
+            "episode": self.episode,
+            "step": self.step,
+            "action": None if self.action is None else self.action.tolist(),
+            "reward": None if self.action is None else self.reward,
+            "terminated": self.terminated,
+            "truncated": self.truncated,
+            "targets": self.targets,
+            "seed": self.seed,
+        }
+
     def observation(self) -> NDArray[np.float32]:
         """A new observation vector, see `zsgym.envs.observation`."""
         return self.judgement.observation.copy()
@@ -155,12 +171,12 @@ class State:
         """
         judged = self.judgement
         works = self.outcome.success
-        terms = dict(zip(METRIC_NAMES, judged.terms, strict=True))
+        terms = dict(zip(self.metric_set.names, judged.terms, strict=True))
         terms["failure"] = 0.0 if works else self.failure_reward
         return {
             "sizing": dict(self.sizing),
-            "metrics": dict(zip(METRIC_NAMES, judged.metrics, strict=True)),
-            "margins": dict(zip(METRIC_NAMES, judged.margins, strict=True)),
+            "metrics": dict(zip(self.metric_set.names, judged.metrics, strict=True)),
+            "margins": dict(zip(self.metric_set.names, judged.margins, strict=True)),
             "reward_terms": terms,
             "is_success": judged.is_success,
             "sim_success": works,

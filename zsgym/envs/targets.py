@@ -17,10 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES, METRICS, Better
-from zsgym.specs import magnitudes
+from zsgym.classes import MetricSet
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -29,9 +28,6 @@ LOOSENING = 0.2
 """A target is up to this share of the measured value easier than what the amplifier reaches."""
 LOOSENING_DB = 6.0
 """The same for metrics in decibels: up to a factor of two."""
-
-_DECIBELS = np.array([metric.unit == "dB" for metric in METRICS])
-_EASIER = np.array([-1.0 if metric.better is Better.HIGH else 1.0 for metric in METRICS])
 
 
 class PoolFile(BaseModel):
@@ -51,10 +47,11 @@ class PoolFile(BaseModel):
 class TargetPool:
     """Metrics of working amplifiers of one circuit.
 
-    designs: split -> (m, K) metrics in SI units.
+    metrics: of the circuit's class. designs: split -> (m, K) metrics in SI units.
     """
 
     circuit: str
+    metrics: MetricSet
     designs: dict[Split, NDArray[np.float64]]
 
     @staticmethod
@@ -79,23 +76,24 @@ class TargetPool:
         except ValidationError as error:
             first = error.errors()[0]
             raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
-        if file.netlist_hash != circuit.netlist_hash or file.metrics != METRIC_NAMES:
+        if file.netlist_hash != circuit.netlist_hash or file.metrics != circuit.metrics.names:
             raise ConfigError(f"{path} was made for another version of {circuit.name}: make it again")
         designs: dict[Split, NDArray[np.float64]] = {}
         for split in SPLITS:
             rows = getattr(file, split)
-            if not rows or any(len(row) != len(METRIC_NAMES) for row in rows):
-                raise ConfigError(f"{path}: {split}: rows of {len(METRIC_NAMES)} metrics are needed, at least one")
+            if not rows or any(len(row) != len(circuit.metrics) for row in rows):
+                raise ConfigError(f"{path}: {split}: rows of {len(circuit.metrics)} metrics are needed, at least one")
             designs[split] = np.array(rows, dtype=np.float64)
-        return cls(circuit.name, designs)
+        return cls(circuit.name, circuit.metrics, designs)
 
     def draw(self, split: Split, generator: np.random.Generator) -> dict[str, float]:
         """One target for every metric, SI units: those of a random amplifier, each loosened by a random amount.
 
         Uniform between nothing and 20 % of the value (6 dB where the unit is dB), always towards the easier side.
         """
-        designs = self.designs[split]
-        measured = magnitudes(designs[generator.integers(len(designs))])
-        room = np.where(_DECIBELS, LOOSENING_DB, LOOSENING * np.abs(measured))
-        targets = measured + _EASIER * room * generator.uniform(size=len(METRIC_NAMES))
-        return dict(zip(METRIC_NAMES, targets.tolist(), strict=True))
+        designs, metrics = self.designs[split], self.metrics
+        measured = metrics.magnitudes(designs[generator.integers(len(designs))])
+        decibels = [metric.unit == "dB" for metric in metrics]
+        room = np.where(decibels, LOOSENING_DB, LOOSENING * np.abs(measured))
+        targets = measured - metrics.signs * room * generator.uniform(size=len(metrics))
+        return dict(zip(metrics.names, targets.tolist(), strict=True))

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, Self, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zsgym.circuits import Circuit, did_you_mean
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.circuits import Circuit, Sizing
+from zsgym.classes import Conditions
+from zsgym.classes.specs import FAILURE_REWARD
 from zsgym.envs.targets import SPLITS, Split, TargetPool
-from zsgym.errors import ConfigError
-from zsgym.outcome import Conditions, Sizing
-from zsgym.pdk import CORNERS
-from zsgym.specs import FAILURE_REWARD, resolve_targets
 
 FloatArray = NDArray[np.float64]
 ActionMode = Literal["absolute", "delta"]
@@ -69,7 +69,7 @@ class SizingTask:
         if not _is_number(step_size) or not 0.0 < step_size <= 2.0:
             raise ConfigError(f"step_size must be in (0, 2], in units of the normalised sizing, got {step_size!r}")
         overrides = arguments.get("targets")
-        targets = resolve_targets(circuit.targets, overrides)
+        targets = circuit.metrics.resolve_targets(circuit.targets, overrides)
         split = arguments.get("random_targets")
         if split is not None and split not in SPLITS:
             raise ConfigError(f"unknown random_targets {split!r}. {did_you_mean(split, SPLITS)} (or None)")
@@ -79,7 +79,7 @@ class SizingTask:
                 f"failure_reward must be a finite number below {-len(targets)}, the reward of a working amplifier that "
                 f"misses all {len(targets)} specs completely, got {failure_reward!r}"
             )
-        conditions = _resolve_conditions(circuit.conditions, arguments.get("conditions"))
+        conditions = circuit.conditions.replace(**(arguments.get("conditions") or {}))
         return cls(
             circuit,
             action_mode,
@@ -163,7 +163,7 @@ class SizingTask:
         else:
             unit = generator.uniform(-1.0, 1.0, len(self.circuit.parameter_names))
             (sizing,) = self.sizings(unit[None])
-        return unit, sizing, resolve_targets(self._targets(generator), options.get("targets"))
+        return unit, sizing, self.circuit.metrics.resolve_targets(self._targets(generator), options.get("targets"))
 
     def _targets(self, generator: np.random.Generator) -> Mapping[str, float]:
         """The targets of a new episode, unless its reset options say otherwise."""
@@ -193,16 +193,3 @@ class SizingTask:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _resolve_conditions(defaults: Conditions, overrides: Mapping[str, Any] | None) -> Conditions:
-    names = [field.name for field in fields(Conditions)]
-    for name, value in (overrides or {}).items():
-        if name not in names:
-            raise ConfigError(f"unknown condition {name!r}. {did_you_mean(name, names)}")
-        if name == "corner":
-            if value not in CORNERS:
-                raise ConfigError(f"unknown corner {value!r}. {did_you_mean(value, CORNERS)}")
-        elif not _is_number(value):
-            raise ConfigError(f"the condition {name} must be a finite number, got {value!r}")
-    return defaults.replace(**(overrides or {}))

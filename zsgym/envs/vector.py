@@ -12,13 +12,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
 from zsgym.envs.core import CoreArguments, SizingCore
 from zsgym.envs.observation import action_space, observation_space
 from zsgym.envs.registration import MAX_EPISODE_STEPS
 from zsgym.envs.rendering import RENDER_MODES, check_render_mode, render
 from zsgym.envs.state import State
-from zsgym.errors import ConfigError
 
 
 class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
@@ -58,7 +58,7 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         }
         n_parameters = len(self.core.circuit.parameters)
         self.single_action_space = action_space(n_parameters)
-        self.single_observation_space = observation_space(n_parameters)
+        self.single_observation_space = observation_space(n_parameters, len(self.core.circuit.metrics))
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._generators: list[np.random.Generator] = [seeding.np_random()[0] for _ in range(num_envs)]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from zsgym.errors import NetlistError
+from zsgym.base.errors import NetlistError
 
 SUFFIXES: dict[str, float] = {
     "t": 1e12,

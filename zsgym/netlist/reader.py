@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from zsgym.errors import NetlistError
+from zsgym.base.errors import NetlistError
 from zsgym.netlist.expressions import Expression, Name, parse_number
 from zsgym.netlist.subcircuit import Device, DeviceKind, Subcircuit
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from zsgym.errors import NetlistError
+from zsgym.base.errors import NetlistError
 from zsgym.netlist.expressions import Expression
 
 DeviceKind = Literal["nmos", "pmos", "resistor", "capacitor", "inductor", "isource", "vsource", "subcircuit"]

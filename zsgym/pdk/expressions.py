@@ -8,7 +8,7 @@ zero, so that the device geometry, which only enters the Monte Carlo terms, play
 import re
 from collections.abc import Iterator, Mapping
 
-from zsgym.errors import NetlistError, PdkError
+from zsgym.base.errors import NetlistError, PdkError
 from zsgym.netlist.expressions import Expression, parse_number
 
 _RANDOM_DRAW = re.compile(r"a?gauss\([^()]*\)", re.IGNORECASE)

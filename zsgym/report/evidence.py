@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zsgym.circuits import Circuit
-from zsgym.errors import PdkError, SimulatorError, SimulatorMissingError
-from zsgym.outcome import Conditions, Outcome, Sizing, Status
+from zsgym.base.errors import PdkError, SimulatorError, SimulatorMissingError
+from zsgym.circuits import Cases, Circuit, Sizing
+from zsgym.classes import Conditions, Targets
+from zsgym.classes.specs import meets_all
+from zsgym.classes.testbench import Waves
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.specs import Targets, meets_all, resolve_targets, spec_margins
-
-if TYPE_CHECKING:
-    from zsgym.simulators.ngspice.engine import Vectors
+from zsgym.simulators import make_simulator
+from zsgym.simulators.outcome import Outcome, Status
 
 _USUAL_COVERAGE = 0.9
 
@@ -37,10 +37,17 @@ class Request:
     policy: str = "functional"
     checkpoint: Path | None = None
 
+    @property
+    def cases(self) -> Cases:
+        """The one case that the report is about."""
+        return self.circuit.cases([self.sizing], self.conditions)
+
     @staticmethod
     def of(circuit: Circuit, sizing: Sizing, **changes: Any) -> Request:
         """A request at the circuit's own conditions and targets."""
-        return Request(circuit, sizing, circuit.conditions, resolve_targets(circuit.targets, None), **changes)
+        return Request(
+            circuit, sizing, circuit.conditions, circuit.metrics.resolve_targets(circuit.targets, None), **changes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Evidence:
     request: Request
     truth: Outcome | None
     prediction: Outcome | None
-    waveforms: Mapping[str, Vectors] = field(default_factory=dict)
+    waveforms: Waves = field(default_factory=dict)
     coverage: float = _USUAL_COVERAGE
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -69,7 +76,11 @@ class Evidence:
     def margins(self) -> dict[str, float]:
         """Spec margins of the best answer; empty where the sizing does not work."""
         outcome = self.outcome
-        return spec_margins(outcome.metrics, self.request.targets) if outcome and outcome.metrics else {}
+        return (
+            self.request.circuit.metrics.margins(outcome.metrics, self.request.targets)
+            if outcome and outcome.metrics
+            else {}
+        )
 
     @property
     def meets_all(self) -> bool:
@@ -90,7 +101,7 @@ class Evidence:
             "circuit": request.circuit.name,
             "verified": self.truth is not None,
             "status": outcome.status.value if outcome else None,
-            "failure": outcome.failure.value if outcome and outcome.failure else None,
+            "failure": outcome.failure if outcome else None,
             "meets_all_specs": self.meets_all,
             "metrics": dict(outcome.metrics) if outcome and outcome.metrics else None,
             "targets": dict(request.targets),
@@ -126,14 +137,12 @@ def gather(request: Request) -> Evidence:
     return Evidence(request, truth, prediction, waveforms, coverage, tuple(notes), provenance)
 
 
-def _simulate(
-    request: Request, notes: list[str], provenance: dict[str, str]
-) -> tuple[Outcome | None, Mapping[str, Vectors]]:
+def _simulate(request: Request, notes: list[str], provenance: dict[str, str]) -> tuple[Outcome | None, Waves]:
     from zsgym.simulators.ngspice.simulator import NgspiceSimulator
 
     try:
         with NgspiceSimulator(request.circuit, policy=request.policy, keep_waveforms=True) as simulator:
-            answer = simulator.measure([request.sizing], request.conditions)[0]
+            answer = simulator.measure(request.cases)[0]
             if isinstance(answer, SimulatorError):
                 raise answer
             outcome = simulator.outcome(answer)
@@ -141,25 +150,22 @@ def _simulate(
     except (SimulatorMissingError, PdkError) as error:
         notes.append(f"Not verified: every figure below is a prediction of the surrogate. ngspice did not run: {error}")
         return None, {}
-    return outcome, (answer.waveforms or {}) if answer else {}
+    return outcome, (answer.waves or {}) if answer else {}
 
 
 def _predict(request: Request, notes: list[str], provenance: dict[str, str]) -> tuple[Outcome | None, float]:
-    from zsgym.simulators.surrogate import SurrogateSimulator
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        surrogate = SurrogateSimulator(request.circuit, checkpoint=request.checkpoint)
+        surrogate = make_simulator("surrogate", request.circuit, checkpoint=request.checkpoint)
     notes += [f"{str(warning.message)[0].upper()}{str(warning.message)[1:]}." for warning in caught]
     if request.conditions != request.circuit.conditions:
         notes.append("No prediction: the surrogate knows the circuit at its default conditions only.")
         return None, _USUAL_COVERAGE
-    prediction = surrogate.simulate([request.sizing])[0]
+    prediction = surrogate.simulate(request.cases)[0]
     if prediction.in_distribution is False and not caught:
         notes.append("The surrogate was not trained on sizings like this one: its figures may be far off.")
     provenance |= {"surrogate": surrogate.provenance["checkpoint"]}
-    trained = surrogate.checkpoint.provenance.get("config", {}).get("calibration", {})
-    return prediction, float(trained.get("coverage", _USUAL_COVERAGE))
+    return prediction, float(getattr(surrogate, "coverage", _USUAL_COVERAGE))
 
 
 def _this_process() -> dict[str, str]:

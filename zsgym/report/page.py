@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from html import escape
 
-from zsgym.metrics import METRICS, Better, Metric
+from zsgym.base.typography import MISSING, printed
+from zsgym.classes import Metric
 from zsgym.report.checks import checks_table
 from zsgym.report.devices import SAFE_HEADROOM, operating_point_table, sizing_table
 from zsgym.report.evidence import Evidence, verdict
-from zsgym.report.figures import Curve, bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
+from zsgym.report.figures import Curve, curve_plot
 from zsgym.report.markup import html_table, stylesheets
 from zsgym.report.schematic import load_schematic
 from zsgym.report.schematic_drawing import draw_schematic
 from zsgym.report.search import SearchHistory, search_plots
-from zsgym.report.typography import MISSING, printed
 
 _MARGIN_HINT = (
     "The margin is (value &minus; target) / (|value| + |target|), with the sign turned where low is better: "
@@ -88,10 +88,7 @@ def _section(title: str, body: str, hint: str = "") -> str:
 def _header(evidence: Evidence) -> str:
     circuit, conditions = evidence.request.circuit, evidence.request.conditions
     kind, sentence = verdict(evidence)
-    told = (
-        f"SKY130, corner {conditions.corner}, {conditions.supply:g} V, {printed(conditions.temperature)} °C, "
-        f"load {printed(conditions.load, 'F')}, input common mode {conditions.common_mode:g} V"
-    )
+    told = f"SKY130, {conditions.in_words()}"
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in evidence.notes)
     return (
         f"<header><div><h1>{escape(circuit.name.upper())} design report</h1><p>{escape(circuit.title)}</p>"
@@ -109,7 +106,8 @@ def _specs(evidence: Evidence) -> str:
     if compared:
         headers += [("surrogate", "n"), (f"{100 * evidence.coverage:g} % interval", "n"), ("covers", "")]
     rows = [
-        _spec_row(metric, evidence) + (_predicted_cells(metric, evidence) if compared else []) for metric in METRICS
+        _spec_row(metric, evidence) + (_predicted_cells(metric, evidence) if compared else [])
+        for metric in evidence.request.circuit.metrics
     ]
     return _section("Specs", html_table(headers, rows, "specs") + _validity(evidence), _MARGIN_HINT)
 
@@ -118,7 +116,7 @@ def _checks(evidence: Evidence) -> str:
     truth, request = evidence.truth, evidence.request
     if truth is None or not truth.raw:
         return ""
-    table = checks_table(truth.raw, request.circuit.verdict_policies[request.policy])
+    table = checks_table(truth.raw, request.circuit.circuit_class.checks(request.circuit.policy(request.policy)))
     if truth.success:
         table = f"<details><summary>It passed every check</summary>{table}</details>"
     return _section("Verdict", table, _VERDICT_HINT)
@@ -137,7 +135,7 @@ def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
     outcome, target = evidence.outcome, evidence.request.targets.get(metric.name)
     value = outcome.metrics[metric.name] if outcome and outcome.metrics else None
     margin = evidence.margins.get(metric.name)
-    direction = "≥" if metric.better is Better.HIGH else "≤"
+    direction = "≥" if metric.higher_is_better else "≤"
     wanted = "no target" if target is None else f"{direction} {printed(metric.magnitude(target), metric.unit)}"
     told = MISSING
     if margin is not None:
@@ -175,26 +173,19 @@ def _validity(evidence: Evidence) -> str:
     if prediction is None or prediction.p_valid is None:
         return ""
     told = f"The surrogate gave this sizing a probability of {prediction.p_valid:.3f} of working"
-    held = [covered for metric in METRICS if (covered := evidence.covered(metric.name)) is not None]
+    held = [
+        covered for metric in evidence.request.circuit.metrics if (covered := evidence.covered(metric.name)) is not None
+    ]
     if held:
         told += f"; {sum(held)} of its {len(held)} intervals hold the simulated value"
     return f'<p class="hint after">{told}.</p>'
 
 
 def _waveforms(evidence: Evidence) -> str:
-    waves, policy = evidence.waveforms, evidence.request.circuit.verdict_policies[evidence.request.policy]
-    figures = {}
-    if "open_loop" in waves:
-        figures["Open loop"] = bode_plot(waves["open_loop"])
-    if "transient" in waves:
-        figures["Step response"] = step_plot(waves["transient"], policy.settling_band)
-    if {"hot", "cold"} <= waves.keys():
-        figures["Temperature: offset and power are defined at 25 °C"] = temperature_plot(
-            waves, evidence.request.conditions
-        )
-    if "closed_loop" in waves:
-        figures["Closed loop"] = closed_loop_plot(waves["closed_loop"])
-    return _grid(figures)
+    request = evidence.request
+    policy = request.circuit.policy(request.policy)
+    figures = request.circuit.circuit_class.figures(evidence.waveforms, request.conditions, policy)
+    return _grid({figure.title: figure.svg for figure in figures})
 
 
 def _grid(figures: Mapping[str, str]) -> str:

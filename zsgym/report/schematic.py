@@ -18,9 +18,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import read_model
 from zsgym.circuits import Circuit
-from zsgym.circuits.problems import read_model
-from zsgym.errors import ConfigError
 from zsgym.netlist import Device
 from zsgym.report.devices import device_name
 

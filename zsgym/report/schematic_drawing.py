@@ -6,13 +6,12 @@ import itertools
 from collections.abc import Iterable
 from html import escape
 
-from zsgym.circuits import Circuit
-from zsgym.outcome import Sizing
+from zsgym.base.plot import Anchor
+from zsgym.base.typography import printed
+from zsgym.circuits import Circuit, Sizing
 from zsgym.report.devices import device_name
 from zsgym.report.markup import stylesheets
-from zsgym.report.plot import Anchor
 from zsgym.report.schematic import Placed, Point, Schematic, Segment
-from zsgym.report.typography import printed
 
 _UNIT = 10
 """Drawing units per grid step."""

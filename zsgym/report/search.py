@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zsgym.circuits.problems import describe
-from zsgym.errors import ConfigError
-from zsgym.report.plot import Axis, Panel, drawing, round_ticks
+from zsgym.base.errors import ConfigError
+from zsgym.base.plot import Axis, Panel, drawing, round_ticks
+from zsgym.base.problems import describe
 
 _MOST_DOTS = 150
 """More cannot be told apart."""

@@ -8,17 +8,14 @@ file is what a designer takes along.
 from __future__ import annotations
 
 import string
-from importlib import resources
+from collections.abc import Mapping
 
 from zsgym import pdk
-from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_NAMES
+from zsgym.circuits import Circuit, Sizing
+from zsgym.classes.testbench import Wave
 from zsgym.netlist import parse_netlist, write_subcircuit
-from zsgym.outcome import Sizing
 from zsgym.report.evidence import Evidence
-from zsgym.simulators.ngspice.amplifier import DC_TOLERANCES, MAX_TIME_STEP, STEP, TRANSIENT_TOLERANCES
-from zsgym.simulators.ngspice.engine import Vectors
-from zsgym.simulators.ngspice.measurements import SUPPLY_TEMPERATURE, TEMPERATURES
+from zsgym.simulators.ngspice.testbench import DC_TOLERANCES, TRANSIENT_TOLERANCES
 
 _TRANSISTORS = ("nmos", "pmos")
 
@@ -29,37 +26,22 @@ class _Template(string.Template):
     delimiter = "@"
 
 
-def testbench_deck(evidence: Evidence) -> str:
+def testbench_deck(evidence: Evidence) -> str | None:
     """The text of a deck that `ngspice -b FILE` runs, and that prints every metric as `name = value` in SI units.
 
     The node voltages that ngspice has found before, where it has, make every analysis start close to its solution.
+
+    None for a class of circuits that has no such text.
 
     :raises PdkError: the SKY130 models are not installed. :raises ConfigError: the sizing is not complete.
     """
     request, provenance = evidence.request, evidence.provenance
     circuit, conditions = request.circuit, request.conditions
-    policy = circuit.verdict_policies[request.policy]
-    low, high, rise, fall, end = (STEP[name] for name in ("low", "high", "rise", "fall", "end"))
+    plain = circuit.circuit_class.plain_deck(conditions, circuit.policy(request.policy))
+    if plain is None:
+        return None
+    text, numbers = plain
     library = pdk.locate()
-    numbers = {
-        "supply": conditions.supply,
-        "temperature": conditions.temperature,
-        "load": conditions.load,
-        "common_mode": conditions.common_mode,
-        "room": SUPPLY_TEMPERATURE,
-        "coldest": TEMPERATURES[0],
-        "hottest": TEMPERATURES[-1],
-        "max_time_step": MAX_TIME_STEP,
-        **STEP,
-        "width": fall - rise,
-        "middle": (low + high) / 2.0,
-        "half_step": (high - low) / 2.0,
-        "before_fall": fall - 1e-12,
-        "before_end": end - 1e-12,
-        "band_up": policy.settling_band * high,
-        "band_down": policy.settling_band * low,
-    }
-    text = resources.files("zsgym.report").joinpath("testbench.spice").read_text(encoding="utf-8")
     return _Template(text).substitute(
         {name: spice_number(value) for name, value in numbers.items()},
         name=circuit.name.upper(),
@@ -75,7 +57,7 @@ def testbench_deck(evidence: Evidence) -> str:
         nodesets="\n".join(_nodesets(circuit, evidence.waveforms.get("operating_point", {}))),
         dc_tolerances=DC_TOLERANCES,
         transient_tolerances=TRANSIENT_TOLERANCES,
-        echoes="\n".join(f'echo "{name} = ${name}"' for name in METRIC_NAMES),
+        echoes="\n".join(f'echo "{name} = ${name}"' for name in circuit.metrics.names),
     )
 
 
@@ -84,7 +66,7 @@ def spice_number(value: float) -> str:
     return f"{float(value):.12g}"
 
 
-def _nodesets(circuit: Circuit, voltages: Vectors) -> list[str]:
+def _nodesets(circuit: Circuit, voltages: Mapping[str, Wave]) -> list[str]:
     """One `.nodeset` line for each net; those inside the amplifier carry the name of its instance."""
     ports = circuit.subcircuit.ports
     names = {net: net if net in ports else f"xamplifier.{net}" for net in voltages}

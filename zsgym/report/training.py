@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 from zsgym.report.figures import Curve
 
 MOST_CURVES = 6

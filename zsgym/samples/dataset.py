@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsgym.errors import SampleLogError
-from zsgym.metrics import METRICS
-from zsgym.outcome import Failure
+from zsgym.base.errors import SampleLogError
+from zsgym.classes import CircuitClass, find_class
 from zsgym.samples.log import PARTS
 from zsgym.samples.manifest import provenance_of_this_process, read_manifest, write_manifest
 from zsgym.samples.reader import LogPath, ReadReport, read_errors, read_table
@@ -79,7 +78,8 @@ def _circuit_info(table: pa.Table) -> dict[str, Any]:
     reasons = Counter(reason for reason in table["failure"].to_pylist() if reason is not None)
     working = table.filter(works)
     metrics = {}
-    for metric in METRICS:
+    circuit_class = find_class(table["circuit_class"][0].as_py()) if table.num_rows else None
+    for metric in circuit_class.metrics if circuit_class else ():
         values = _numbers(working, f"metrics.{metric.name}")
         if values.size:
             magnitudes = np.array([metric.magnitude(value) for value in values])
@@ -89,9 +89,15 @@ def _circuit_info(table: pa.Table) -> dict[str, Any]:
         "rows": table.num_rows,
         "working": int(works.sum()),
         "working_share": float(works.mean()) if table.num_rows else 0.0,
-        "failures": {reason.value: reasons[reason.value] for reason in Failure if reasons[reason.value]},
+        "failures": {reason: reasons[reason] for reason in _in_order(circuit_class, reasons)},
         "metrics": metrics,
     }
+
+
+def _in_order(circuit_class: CircuitClass | None, reasons: Iterable[str]) -> list[str]:
+    """The reasons that occur, in the order in which the class tests them."""
+    order = [*circuit_class.reasons] if circuit_class else []
+    return sorted(reasons, key=lambda reason: order.index(reason) if reason in order else len(order))
 
 
 def merge(sources: Sequence[LogPath], out: str | os.PathLike[str]) -> MergeReport:

@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError, SampleLogError
-from zsgym.files import new_file, write_text
-from zsgym.metrics import METRICS
+from zsgym.base.errors import ConfigError, SampleLogError
+from zsgym.base.files import new_file, write_text
+from zsgym.circuits import Circuit, Sizing
+from zsgym.classes import find_class
 from zsgym.netlist import Device, DeviceKind
-from zsgym.outcome import Sizing
 from zsgym.samples.schema import Sample
 
 SENTINEL = 1e9
@@ -77,7 +76,7 @@ def zerosim_sample(circuit: Circuit, sample: Sample, nodes: Iterable[GraphNode] 
         metric.published_name: SENTINEL
         if (value := sample.metrics.get(metric.name)) is None
         else metric.published_value(value)
-        for metric in METRICS
+        for metric in find_class(sample.circuit_class).metrics
     }
     return {"parameters": lists, "performance": performance | {"sim_success": sample.label}, "label": sample.label}
 

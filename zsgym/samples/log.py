@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from zsgym.errors import SampleLogError
+from zsgym.base.errors import SampleLogError
 from zsgym.samples.schema import ErrorRecord, Sample
 from zsgym.samples.segment import SUFFIX, Segment, sealed
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import zsgym
-from zsgym.errors import SampleLogError
-from zsgym.files import write_text
+from zsgym.base.errors import SampleLogError
+from zsgym.base.files import write_text
 
 MANIFEST = "manifest.json"
 _PACKAGES = ("numpy", "scipy", "pyarrow")

@@ -33,8 +33,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zsgym.errors import SampleLogError
-from zsgym.files import new_file
+from zsgym.base.errors import SampleLogError
+from zsgym.base.files import new_file
 from zsgym.samples.log import PARTS, SEGMENTS
 from zsgym.samples.reader import LogPath, ReadReport, log_files, read_records
 from zsgym.samples.schema import Sample
@@ -44,6 +44,7 @@ _SCALARS: dict[str, pa.DataType] = {
     "schema": pa.int16(),
     "sample_id": pa.string(),
     "circuit": pa.string(),
+    "circuit_class": pa.string(),
     "netlist_hash": pa.string(),
     "label": pa.int8(),
     "failure": pa.string(),
@@ -104,6 +105,9 @@ def read_part(path: Path) -> pa.Table:
         table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise SampleLogError(f"cannot read {path}: {error}") from error
+    if "circuit_class" not in table.column_names:  # parts of zsgym 0.1, which knew amplifiers only
+        amplifiers = pa.array(["amplifier"] * table.num_rows, pa.string())
+        table = table.append_column("circuit_class", amplifiers)
     missing = sorted(set(_SCALARS) - set(table.column_names))
     if missing:
         raise SampleLogError(f"{path} is not a table of samples: it has no column {', '.join(missing)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from zsgym.errors import SampleLogError
+from zsgym.base.errors import SampleLogError
 from zsgym.samples.log import ERRORS, PARTS, SEGMENTS
 from zsgym.samples.schema import ErrorRecord, Sample
 from zsgym.samples.segment import SUFFIX, Problem, read_segment

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from zsgym.errors import SampleLogError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing
+from zsgym.base.errors import SampleLogError
+from zsgym.circuits import Case, Sizing
+from zsgym.classes import Conditions, Failure, find_class
+from zsgym.simulators.outcome import Outcome
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -34,6 +35,10 @@ SCHEMA_VERSION = 1
 
 SURROGATE = "surrogate"
 """Backend name that marks a predicted row: stored, queued for relabelling, never a training label."""
+
+
+# A row is checked against its class thousands of times per second.
+_class_of = functools.lru_cache(maxsize=None)(find_class)
 
 
 def now() -> str:
@@ -115,7 +120,8 @@ class _Record(BaseModel):
 class Sample(_Record):
     """One labelled (or, from a surrogate, predicted) sizing.
 
-    sample_id: see `sample_id`; filled in when left empty. sizing: every parameter of the circuit, declared units.
+    sample_id: see `sample_id`; filled in when left empty. circuit_class: decides what the metrics and reasons are; rows
+    of zsgym 0.1 do not name it, they are amplifiers. sizing: every parameter of the circuit, declared units.
     conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio. label: 1 works, 0 does not.
     failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0.
     raw: every finite measurement, SI, also for failures (a name that is absent was not measured or is undefined).
@@ -131,11 +137,12 @@ class Sample(_Record):
 
     sample_id: str = ""
     circuit: str
+    circuit_class: str = "amplifier"
     netlist_hash: str
     sizing: dict[str, float]
     conditions: dict[str, float | str]
     label: int = Field(ge=0, le=1)
-    failure: Failure | None = None
+    failure: str | None = None
     metrics: dict[str, float | None] = Field(default_factory=dict)
     raw: dict[str, float] = Field(default_factory=dict)
     operating_points: dict[str, dict[str, float]] | None = None
@@ -193,19 +200,21 @@ class Sample(_Record):
 
     @model_validator(mode="after")
     def _label_agrees(self) -> Self:
+        circuit_class = _class_of(self.circuit_class)
         if self.label == 1:
             metrics = {name: value for name, value in self.metrics.items() if value is not None}
             if not metrics:
                 raise ValueError("a success needs metrics")
             object.__setattr__(self, "metrics", metrics)
             if self.failure is not None:
-                raise ValueError(f"a success cannot have the failure {self.failure.value!r}")
+                raise ValueError(f"a success cannot have the failure {self.failure!r}")
         else:
-            if self.failure is None:
-                raise ValueError(f"label 0 needs a failure: one of {', '.join(Failure)}")
+            reasons = (*circuit_class.reasons, Failure.PREDICTED)
+            if self.failure not in reasons:
+                raise ValueError(f"label 0 needs a failure, one of {', '.join(reasons)}; got {self.failure!r}")
             if any(value is not None for value in self.metrics.values()):
                 raise ValueError("a failed sample holds null metrics; its measurements belong in raw")
-            object.__setattr__(self, "metrics", dict.fromkeys(METRIC_NAMES))
+            object.__setattr__(self, "metrics", dict.fromkeys(circuit_class.metrics.names))
         if not self.sample_id:
             identity = sample_id(self.circuit, self.netlist_hash, self.sizing, self.conditions)
             object.__setattr__(self, "sample_id", identity)
@@ -220,17 +229,15 @@ class Sample(_Record):
     def from_outcome(
         cls,
         circuit: Circuit,
-        sizing: Sizing,
+        case: Case,
         outcome: Outcome,
         *,
-        conditions: Conditions | None = None,
         provenance: Mapping[str, str] | None = None,
         policy: str = "functional",
         **context: Any,
     ) -> Self:
         """The row of one simulator answer.
 
-        :param conditions: None means the circuit's default conditions.
         :param context: the remaining fields: env_id, episode, step, action, reward, strategy, index, seed, ...
         :raises SampleLogError: the outcome is an infrastructure error (use `ErrorRecord`), or a field is invalid.
         """
@@ -239,9 +246,10 @@ class Sample(_Record):
         return cls.parse(
             {
                 "circuit": circuit.name,
+                "circuit_class": circuit.circuit_class.name,
                 "netlist_hash": circuit.netlist_hash,
-                "sizing": dict(sizing),
-                "conditions": (conditions or circuit.conditions).as_dict(),
+                "sizing": dict(case.sizing),
+                "conditions": case.conditions.as_dict(),
                 "label": outcome.label,
                 "failure": outcome.failure,
                 "metrics": outcome.metrics if outcome.success else None,
@@ -277,16 +285,14 @@ class ErrorRecord(_Record):
     time: str = Field(default_factory=now)
 
     @classmethod
-    def from_outcome(
-        cls, circuit: Circuit, sizing: Sizing, outcome: Outcome, *, conditions: Conditions | None = None, **context: Any
-    ) -> Self:
+    def from_outcome(cls, circuit: Circuit, case: Case, outcome: Outcome, **context: Any) -> Self:
         """The record of an infrastructure error; `context` as for `Sample.from_outcome`."""
         return cls.parse(
             {
                 "circuit": circuit.name,
                 "netlist_hash": circuit.netlist_hash,
-                "sizing": dict(sizing),
-                "conditions": (conditions or circuit.conditions).as_dict(),
+                "sizing": dict(case.sizing),
+                "conditions": case.conditions.as_dict(),
                 "backend": outcome.backend or "unknown",
                 "error": type(outcome.error).__name__ if outcome.error else "SimulatorError",
                 "message": str(outcome.error or "the simulator gave no reason"),

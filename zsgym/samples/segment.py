@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zsgym.errors import SampleLogError
+from zsgym.base.errors import SampleLogError
 
 SUFFIX = ".jsonl"
 _TRAILER = b',"crc":"%08x"}'

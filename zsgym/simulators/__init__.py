@@ -1,13 +1,31 @@
-"""Backends that turn a sizing into an outcome, and the one function that makes them."""
+"""Backends that turn cases into outcomes, and the one function that makes them.
+
+A backend is found by the entry point group `zsgym.simulators`, so that a model of one's own, or another simulator, can
+come from another package: its class takes the circuit, and options by keyword.
+"""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from zsgym.circuits import Circuit, did_you_mean
-from zsgym.errors import ConfigError
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.circuits import Case, Cases, Circuit, Sizing
+from zsgym.classes import Conditions, Failure
 from zsgym.simulators.base import Simulator
+from zsgym.simulators.outcome import Outcome, Status
+
+ENTRY_POINTS = "zsgym.simulators"
+HYBRID = "hybrid"
+_MODEL, _TRUTH = "surrogate", "ngspice"
+"""What the hybrid is made of."""
+
+
+def list_backends() -> list[str]:
+    """Names of the installed backends."""
+    return sorted({*_entry_points(), HYBRID})
 
 
 def make_simulator(backend: str, circuit: Circuit, *, workers: int = 1, **options: Any) -> Simulator:
@@ -18,59 +36,81 @@ def make_simulator(backend: str, circuit: Circuit, *, workers: int = 1, **option
         `SurrogateSimulator`; the hybrid takes those of both, and its own `confidence` and `targets`.
     :raises ConfigError: unknown backend, or an option that it does not take.
     """
-    if backend not in _MAKERS:
-        raise ConfigError(f"unknown backend {backend!r}. {did_you_mean(backend, _MAKERS, 'Choose one of')}")
-    return _MAKERS[backend](circuit, workers, options)
+    if backend == HYBRID:
+        return _make_hybrid(circuit, workers, options)
+    kind = backend_class(backend)
+    _refuse_unknown(backend, options, kind)
+    simulator: Simulator = _make(kind, circuit, workers, options)
+    return simulator
 
 
-def _make_ngspice(circuit: Circuit, workers: int, options: Mapping[str, Any]) -> Simulator:
-    from zsgym.simulators.ngspice.simulator import NgspiceSimulator
+def backend_class(name: str) -> type[Any]:
+    """The class of a backend by its name.
 
-    _refuse_unknown("ngspice", options, NgspiceSimulator)
-    return NgspiceSimulator(circuit, workers=workers, **options)
+    :raises ConfigError: there is none, or the package that it should be in is hidden by another of the same name.
+    """
+    points = _entry_points()
+    if name not in points:
+        raise ConfigError(f"unknown backend {name!r}. {did_you_mean(name, list_backends(), 'Choose one of')}")
+    try:
+        kind = points[name].load()
+    except (ImportError, AttributeError) as error:
+        package = points[name].module.split(".")[0]
+        raise ConfigError(
+            f"the backend {name!r} cannot be loaded from {points[name].value}: {error}. If another package named "
+            f"{package!r} is installed or lies in the working folder, remove or rename it"
+        ) from error
+    assert isinstance(kind, type)
+    return kind
 
 
-def _make_surrogate(circuit: Circuit, workers: int, options: Mapping[str, Any]) -> Simulator:
-    from zsgym.simulators.surrogate import SurrogateSimulator
-
-    _refuse_unknown("surrogate", options, SurrogateSimulator)
-    return SurrogateSimulator(circuit, **options)
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def _make_hybrid(circuit: Circuit, workers: int, options: Mapping[str, Any]) -> Simulator:
     from zsgym.simulators.hybrid import HybridSimulator
-    from zsgym.simulators.ngspice.simulator import NgspiceSimulator
-    from zsgym.simulators.surrogate import SurrogateSimulator
 
-    _refuse_unknown("hybrid", options, HybridSimulator, SurrogateSimulator, NgspiceSimulator)
-    model = SurrogateSimulator(circuit, **_taken_by(SurrogateSimulator, options))
-    truth = NgspiceSimulator(circuit, workers=workers, **_taken_by(NgspiceSimulator, options))
-    return HybridSimulator(model, truth, **_taken_by(HybridSimulator, options))
-
-
-_MAKERS: dict[str, Callable[[Circuit, int, Mapping[str, Any]], Simulator]] = {
-    "ngspice": _make_ngspice,
-    "surrogate": _make_surrogate,
-    "hybrid": _make_hybrid,
-}
-BACKENDS = tuple(_MAKERS)
-"""Names of the backends."""
+    model, truth = backend_class(_MODEL), backend_class(_TRUTH)
+    _refuse_unknown(HYBRID, options, HybridSimulator, model, truth)
+    return HybridSimulator(
+        _make(model, circuit, workers, _taken_by(model, options)),
+        _make(truth, circuit, workers, _taken_by(truth, options)),
+        **_taken_by(HybridSimulator, options),
+    )
 
 
-def _option_names(kind: type) -> set[str]:
-    parameters = inspect.signature(kind).parameters.values()
-    return {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} - {"workers"}
+def _make(kind: type[Any], circuit: Circuit, workers: int, options: Mapping[str, Any]) -> Any:
+    parallel = {"workers": workers} if "workers" in _keywords(kind) else {}
+    return kind(circuit, **parallel, **options)
+
+
+def _keywords(kind: type) -> set[str]:
+    return {p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY}
 
 
 def _taken_by(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name in _option_names(kind)}
+    return {name: value for name, value in options.items() if name in _keywords(kind)}
 
 
 def _refuse_unknown(backend: str, options: Mapping[str, Any], *kinds: type) -> None:
-    known = set().union(*map(_option_names, kinds))
+    known = set().union(*map(_keywords, kinds)) - {"workers"}
     for name in options:
         if name not in known:
             raise ConfigError(f"backend {backend!r} takes no option {name!r}. {did_you_mean(name, sorted(known))}")
 
 
-__all__ = ["BACKENDS", "Conditions", "Failure", "Outcome", "Simulator", "Sizing", "Status", "make_simulator"]
+__all__ = [
+    "Case",
+    "Cases",
+    "Conditions",
+    "Failure",
+    "Outcome",
+    "Simulator",
+    "Sizing",
+    "Status",
+    "backend_class",
+    "list_backends",
+    "make_simulator",
+]

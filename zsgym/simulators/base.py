@@ -1,30 +1,25 @@
-"""The contract that every simulator obeys: a batch of sizings in, one three-way outcome each, in the same order."""
+"""The contract that every simulator obeys: a batch of cases in, one three-way outcome each, in the same order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from zsgym.circuits import DEFAULT_VERDICT, Circuit
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
-from zsgym.quantities import quantity
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = [
-    "Conditions",
-    "Failure",
-    "Outcome",
-    "Simulator",
-    "Sizing",
-    "Status",
-    "TargetAware",
-    "differences",
-    "policy_name",
-]
+from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
+from zsgym.simulators.outcome import Outcome
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+Errors = Literal["raise", "return"]
 
 
 @runtime_checkable
 class Simulator(Protocol):
-    """Anything that answers sizings of one circuit."""
+    """Anything that answers cases of one circuit."""
 
     name: str
     """Short backend name: ngspice, surrogate or hybrid."""
@@ -34,19 +29,11 @@ class Simulator(Protocol):
         """What produced the answers: versions of ngspice and PDK, or the checkpoint hash."""
         ...
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         """Answer a batch, in order.
 
-        :param sizings: complete sizings of this simulator's circuit.
-        :param conditions: None means the circuit's default conditions.
+        :param cases: of this simulator's circuit, see `Circuit.cases`.
         :param errors: raise an infrastructure error (the default), or return it as an outcome without a label.
-        :raises ConfigError: a sizing lacks a parameter, has an unknown one, or holds a value that is not finite.
         :raises SimulatorError: infrastructure failed, after bounded retries, with errors="raise".
         """
         ...
@@ -65,37 +52,49 @@ class TargetAware(Simulator, Protocol):
     """
 
     def simulate_for(
-        self,
-        targets: Sequence[Mapping[str, float]],
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
+        self, targets: Sequence[Mapping[str, float]], cases: Cases, *, errors: Errors = "raise"
     ) -> list[Outcome]:
         """`simulate` for given specs.
 
-        :param targets: of each sizing, metric -> target in SI units.
+        :param targets: of each case, metric -> target in SI units.
         """
         ...
 
 
-def differences(wanted: Conditions, known: Conditions) -> tuple[str, str]:
-    """The conditions in which the two differ, as people read them: the known ones, then the wanted ones.
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model says about B cases.
 
-    >>> differences(Conditions(corner="ss", supply=1.62), Conditions())
-    ('corner tt, supply 1.8 V', 'corner ss, supply 1.62 V')
+    geometry: (B,) inside the transistor models (a closed-form check). p_valid: (B,) calibrated probability that the
+    circuit works. valid: (B,) p_valid above the threshold. metrics, low, high: (B, K) value and conformal interval
+    in SI units, NaN where not valid. in_distribution: (B,) false where the model was not trained on anything alike.
+    elapsed_s: wall time of the batch divided by B, in seconds.
     """
-    units = {"supply": "V", "temperature": "C", "load": "F", "common_mode_ratio": ""}
-    names = [name for name, value in known.as_dict().items() if value != getattr(wanted, name)]
 
-    def told(conditions: Conditions) -> str:
-        values = [getattr(conditions, name) for name in names]
-        return ", ".join(
-            f"{name.replace('_', ' ')} {quantity(value, units[name]) if name in units else value}"
-            for name, value in zip(names, values, strict=True)
-        )
+    geometry: BoolArray
+    p_valid: FloatArray
+    valid: BoolArray
+    metrics: FloatArray
+    low: FloatArray
+    high: FloatArray
+    in_distribution: BoolArray
+    elapsed_s: float = 0.0
 
-    return told(known), told(wanted)
+
+@runtime_checkable
+class PredictiveSimulator(Simulator, Protocol):
+    """A simulator that predicts, and says how far to trust it."""
+
+    circuit: Circuit
+    """The circuit that it knows."""
+
+    def predict(self, cases: Cases) -> Predictions:
+        """Predictions as arrays."""
+        ...
+
+    def outcomes(self, predictions: Predictions) -> list[Outcome]:
+        """The outcomes that these predictions amount to."""
+        ...
 
 
 def policy_name(simulator: object, circuit: Circuit) -> str:

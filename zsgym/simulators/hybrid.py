@@ -14,35 +14,14 @@ Which specs must be decided is the caller's business: an environment passes the 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate.predict import Predictions
-from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRICS, Better
-from zsgym.outcome import Conditions, Outcome, Sizing
-from zsgym.simulators.base import Simulator, policy_name
-from zsgym.specs import check_metric_name, magnitudes, metric_row
-
-_MAGNITUDE = np.array([metric.better is Better.LOW_MAGNITUDE for metric in METRICS])
-
-
-class SurrogateLike(Simulator, Protocol):
-    """What the hybrid needs of a surrogate."""
-
-    circuit: Circuit
-    """The circuit that it knows."""
-
-    def predict(self, sizings: Sequence[Sizing], conditions: Conditions | None = None) -> Predictions:
-        """Predictions as arrays."""
-        ...
-
-    def outcomes(self, predictions: Predictions) -> list[Outcome]:
-        """The outcomes that these predictions amount to."""
-        ...
+from zsgym.base.errors import ConfigError
+from zsgym.circuits import Cases, Circuit
+from zsgym.simulators.base import Errors, Predictions, PredictiveSimulator, Simulator, policy_name
+from zsgym.simulators.outcome import Outcome
 
 
 class HybridSimulator:
@@ -58,7 +37,7 @@ class HybridSimulator:
 
     def __init__(
         self,
-        surrogate: SurrogateLike,
+        surrogate: PredictiveSimulator,
         truth: Simulator,
         *,
         confidence: float = 0.95,
@@ -70,7 +49,7 @@ class HybridSimulator:
         self.confidence = confidence
         self.targets = dict(self.circuit.targets if targets is None else targets)
         for metric in self.targets:
-            check_metric_name(metric)
+            self.circuit.metrics.check_name(metric)
         self.policy = policy_name(surrogate, self.circuit)
         """Name of the verdict policy of both backends."""
         if policy_name(truth, self.circuit) != self.policy:
@@ -87,38 +66,26 @@ class HybridSimulator:
         """Versions of both backends."""
         return {**self._truth.provenance, **self._surrogate.provenance}
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
-        """See `Simulator.simulate`. Conditions that the surrogate does not know all go to ngspice."""
-        return self.simulate_for([self.targets] * len(sizings), sizings, conditions, errors=errors)
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
+        """See `Simulator.simulate`. Cases under conditions that the surrogate does not know go to ngspice."""
+        return self.simulate_for([self.targets] * len(cases), cases, errors=errors)
 
     def simulate_for(
-        self,
-        targets: Sequence[Mapping[str, float]],
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
+        self, targets: Sequence[Mapping[str, float]], cases: Cases, *, errors: Errors = "raise"
     ) -> list[Outcome]:
         """`simulate` for given specs: see `TargetAware.simulate_for`."""
-        if not sizings:
-            return []
-        if conditions not in (None, self.circuit.conditions):
-            trusted = np.zeros(len(sizings), dtype=bool)
-            predicted: list[Outcome] = []
-        else:
-            predictions = self._surrogate.predict(sizings)
-            predicted, trusted = self._surrogate.outcomes(predictions), self.trusted(predictions, targets)
-        asked = [sizing for sizing, trust in zip(sizings, trusted, strict=True) if not trust]
-        truth = iter(self._truth.simulate(asked, conditions, errors=errors) if asked else [])
+        known = np.flatnonzero(cases.at_default_conditions).tolist()
+        predicted: dict[int, Outcome] = {}
+        if known:
+            predictions = self._surrogate.predict(cases[known])
+            trusted = self.trusted(predictions, [targets[row] for row in known])
+            answers = zip(known, self._surrogate.outcomes(predictions), trusted, strict=True)
+            predicted = {row: outcome for row, outcome, trust in answers if trust}
+        asked = [row for row in range(len(cases)) if row not in predicted]
+        truth = iter(self._truth.simulate(cases[asked], errors=errors) if asked else [])
         self.answered["ngspice"] += len(asked)
-        self.answered["surrogate"] += len(sizings) - len(asked)
-        return [predicted[row] if trust else next(truth) for row, trust in enumerate(trusted)]
+        self.answered["surrogate"] += len(predicted)
+        return [predicted[row] if row in predicted else next(truth) for row in range(len(cases))]
 
     def trusted(
         self, predictions: Predictions, targets: Sequence[Mapping[str, float]] | None = None
@@ -127,9 +94,10 @@ class HybridSimulator:
 
         :param targets: specs of each row that must be decided; None means the hybrid's own.
         """
-        wanted = np.array([metric_row(specs) for specs in targets or [self.targets] * len(predictions.valid)])  # (B, K)
+        row = self.circuit.metrics.row
+        wanted = np.array([row(specs) for specs in targets or [self.targets] * len(predictions.valid)])  # (B, K)
         fails = ~predictions.valid & (predictions.p_valid <= 1.0 - self.confidence)
-        works = predictions.valid & (predictions.p_valid >= self.confidence) & _specs_decided(predictions, wanted)
+        works = predictions.valid & (predictions.p_valid >= self.confidence) & self._specs_decided(predictions, wanted)
         return np.asarray(~predictions.geometry | (predictions.in_distribution & (fails | works)))
 
     def close(self) -> None:
@@ -137,13 +105,13 @@ class HybridSimulator:
         self._surrogate.close()
         self._truth.close()
 
-
-def _specs_decided(predictions: Predictions, targets: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(B,) whether no interval contains its target; targets (B, K) are NaN where there is no spec."""
-    low, high = predictions.low, predictions.high
-    lowest, highest = np.sort(magnitudes(np.stack([low, high])), axis=0)
-    # The magnitude of an interval around zero begins at zero.
-    lowest = np.where(_MAGNITUDE & (low < 0.0) & (high > 0.0), 0.0, lowest)
-    wanted = magnitudes(targets)
-    decided = (lowest > wanted) | (highest < wanted) | np.isnan(targets)
-    return np.asarray(decided.all(axis=1))
+    def _specs_decided(self, predictions: Predictions, targets: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(B,) whether no interval contains its target; targets (B, K) are NaN where there is no spec."""
+        metrics = self.circuit.metrics
+        low, high = predictions.low, predictions.high
+        lowest, highest = np.sort(metrics.magnitudes(np.stack([low, high])), axis=0)
+        # The magnitude of an interval around zero begins at zero.
+        lowest = np.where(metrics.by_magnitude & (low < 0.0) & (high > 0.0), 0.0, lowest)
+        wanted = metrics.magnitudes(targets)
+        decided = (lowest > wanted) | (highest < wanted) | np.isnan(targets)
+        return np.asarray(decided.all(axis=1))

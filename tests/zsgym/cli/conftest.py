@@ -11,8 +11,8 @@ import pytest
 from tests.fakes import FakeSimulator
 from zsgym import simulators
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.sampling import sample
+from zsgym.base.errors import ConfigError
+from zsgym.datasets import sample
 
 
 @pytest.fixture

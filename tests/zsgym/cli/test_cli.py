@@ -15,7 +15,7 @@ from tests.zsgym.conftest import Run
 from zsgym import pdk
 from zsgym.circuits import Circuit
 from zsgym.cli import doctor
-from zsgym.errors import PdkError, SimulatorMissingError
+from zsgym.base.errors import PdkError, SimulatorMissingError
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/rc_loaded"
 

@@ -12,10 +12,10 @@ from tests.zsgym.conftest import Run
 from tests.zsgym.samples.rows import failed_row, make_row
 from zsgym import simulators
 from zsgym.circuits import Circuit
-from zsgym.errors import SimulatorCrashError
-from zsgym.outcome import Outcome, Status
+from zsgym.base.errors import SimulatorCrashError
+from zsgym.simulators.outcome import Outcome, Status
 from zsgym.samples import Sample, SampleLog, read_samples, read_table
-from zsgym.sampling import sample
+from zsgym.datasets import sample
 
 
 def log_rows(directory: Path, *rows: Sample) -> Path:

@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tests.zsgym.cli.conftest import write
 from tests.zsgym.conftest import Run
 from zsgym.circuits import Circuit
-from zsgym.errors import SimulatorMissingError
+from zsgym.base.errors import SimulatorMissingError
 from zsgym.simulators.ngspice import simulator
 
 

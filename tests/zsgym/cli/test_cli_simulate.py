@@ -14,7 +14,7 @@ from tests.zsgym.cli.conftest import sizings, write
 from tests.zsgym.conftest import Run
 from zsgym import simulators
 from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_NAMES
+from zsgym.classes.amplifier import METRICS
 
 
 def test_simulate_prints_the_json_contract(
@@ -32,7 +32,7 @@ def test_simulate_prints_the_json_contract(
         assert outcome["failure"] == answer.failure
         assert outcome["metrics"] == answer.metrics
         if answer.success:
-            assert set(outcome["metrics"]) == set(METRIC_NAMES)
+            assert set(outcome["metrics"]) == set(METRICS.names)
     assert fakes[0].options == {"workers": 2}  # type: ignore[attr-defined]
     assert fakes[0].closed
 

@@ -10,7 +10,7 @@ from zsgym import simulators
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.envs.env import SizingEnv
 from zsgym.simulators.hybrid import HybridSimulator
-from zsgym.simulators.surrogate import SurrogateSimulator
+from surrogate.simulator import SurrogateSimulator
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ import zsgym
 from zsgym.circuits import list_circuits, load_circuit
 from zsgym.envs.registration import MAX_EPISODE_STEPS, env_id, register_environments
 from zsgym.envs.sb3 import SizingVecEnv
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Failure
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes import Failure
 
 pytestmark = pytest.mark.usefixtures("fake_backend")
 
@@ -136,8 +136,8 @@ def test_info_has_the_same_keys_and_types_whatever_happens(name: str, backend: s
         ("sim_success", "bool"),
         ("failure", "str"),
         ("reward_terms.failure", "float"),
-        *((f"metrics.{metric}", "float") for metric in METRIC_NAMES),
-        *((f"margins.{metric}", "float") for metric in METRIC_NAMES),
+        *((f"metrics.{metric}", "float") for metric in METRICS.names),
+        *((f"margins.{metric}", "float") for metric in METRICS.names),
     } <= keys
 
 

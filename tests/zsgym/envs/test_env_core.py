@@ -15,17 +15,19 @@ from zsgym import simulators
 from zsgym.circuits import Circuit
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.observation import METRIC_SCALES, WORST, normalise_metrics
-from zsgym.errors import ConfigError, SimulatorCrashError, SimulatorMissingError, SimulatorOutputError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Outcome, Status
-from zsgym.specs import margin_table, reward, spec_margins
+from zsgym.base.errors import ConfigError, SimulatorCrashError, SimulatorMissingError, SimulatorOutputError
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.simulators.outcome import Outcome, Status
+from zsgym.classes.specs import reward
+from zsgym.classes.amplifier import METRICS
 
 MakeEnv = Callable[..., SizingEnv]
 
 
 def normalised(metrics: Mapping[str, float]) -> NDArray[np.float64]:
     """Metrics as an observation shows them."""
-    return normalise_metrics([[metrics[name] for name in METRIC_NAMES]])[0]
+    return normalise_metrics([[metrics[name] for name in METRICS.names]])[0]
 
 
 def step_until(env: SizingEnv, sim_success: bool, seed: int = 0) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -87,15 +89,15 @@ def test_working_amplifiers_are_rewarded_by_their_margins(make_env: MakeEnv, nmc
     env = make_env()
     env.reset(seed=0)
     observation, value, terminated, truncated, info = step_until(env, sim_success=True)
-    margins = spec_margins(info["metrics"], nmcf.targets)
+    margins = METRICS.margins(info["metrics"], nmcf.targets)
     assert value == pytest.approx(reward(margins), rel=1e-12)
     assert -11.0 <= value < 0.0
     assert {name: info["margins"][name] for name in margins} == margins
     assert (terminated, truncated, info["is_success"], info["failure"]) == (False, False, False, "")
-    n, k = len(nmcf.parameters), len(METRIC_NAMES)
+    n, k = len(nmcf.parameters), len(METRICS.names)
     shown, judged, wanted = observation[n:-1].reshape(3, k)
     np.testing.assert_allclose(shown, normalised(info["metrics"]), rtol=1e-6)
-    np.testing.assert_allclose(judged, [margins[name] for name in METRIC_NAMES], rtol=1e-6)
+    np.testing.assert_allclose(judged, [margins[name] for name in METRICS.names], rtol=1e-6)
     np.testing.assert_allclose(wanted, normalised(nmcf.targets), rtol=1e-6)
     assert observation[-1] == 1.0
 
@@ -109,8 +111,8 @@ def test_failures_cost_the_failure_reward_and_show_the_worst(make_env: MakeEnv, 
     assert info["failure"] in {"geometry", "unstable", "no_gain"}
     assert set(info["metrics"].values()) == {0.0}
     assert set(info["margins"].values()) == {-1.0}
-    assert info["reward_terms"] == {**dict.fromkeys(METRIC_NAMES, 0.0), "failure": -50.0}
-    n, k = len(nmcf.parameters), len(METRIC_NAMES)
+    assert info["reward_terms"] == {**dict.fromkeys(METRICS.names, 0.0), "failure": -50.0}
+    n, k = len(nmcf.parameters), len(METRICS.names)
     shown, judged, wanted = observation[n:-1].reshape(3, k)
     np.testing.assert_array_equal(shown, WORST)
     assert (judged == -1.0).all()
@@ -144,7 +146,7 @@ def test_targets_of_one_episode(make_env: MakeEnv, nmcf: Circuit) -> None:
     _, plain = env.reset(seed=0)
     assert plain["margins"]["tc"] == 0.0
     assert plain["reward_terms"]["tc"] == 0.0
-    assert plain["margins"]["gbw"] == spec_margins(plain["metrics"], {"gbw": 5e5})["gbw"]
+    assert plain["margins"]["gbw"] == METRICS.margins(plain["metrics"], {"gbw": 5e5})["gbw"]
     _, changed = env.reset(seed=0, options={"targets": {"gbw": 9e9, "tc": 1e-12}})
     assert changed["metrics"] == plain["metrics"]
     assert changed["margins"]["gbw"] < -0.99
@@ -337,19 +339,19 @@ def test_stepping_or_rendering_before_the_first_reset(make_env: MakeEnv) -> None
 
 
 def test_metric_scales_cover_every_metric_in_both_directions() -> None:
-    assert list(METRIC_SCALES) == list(METRIC_NAMES)
+    assert list(METRIC_SCALES) == list(METRICS.names)
     scales = METRIC_SCALES.values()
     middle = [math.sqrt(s.low * s.high) if s.logarithmic else (s.low + s.high) / 2 for s in scales]
     rows = [[s.low for s in scales], middle, [s.high for s in scales], [10.0 * s.high for s in scales], [0.0] * 11]
     for position, expected in zip(normalise_metrics(rows), (-1.0, 0.0, 1.0, 1.0, -1.0), strict=True):
         np.testing.assert_allclose(position, expected, atol=1e-12)
-    vos = METRIC_NAMES.index("vos")
+    vos = METRICS.names.index("vos")
     assert normalise_metrics([[-1e-3] * 11])[0, vos] == normalise_metrics([[1e-3] * 11])[0, vos] > -1.0
 
 
 def test_a_failure_looks_like_the_worst_amplifier_and_not_like_the_best() -> None:
-    worst = dict(zip(METRIC_NAMES, WORST, strict=True))
-    assert worst == dict.fromkeys(METRIC_NAMES, -1.0) | dict.fromkeys(("tc", "power", "vos", "settling_time"), 1.0)
+    worst = dict(zip(METRICS.names, WORST, strict=True))
+    assert worst == dict.fromkeys(METRICS.names, -1.0) | dict.fromkeys(("tc", "power", "vos", "settling_time"), 1.0)
     np.testing.assert_array_equal(normalise_metrics([[math.nan] * 11])[0], WORST)
 
 
@@ -359,11 +361,11 @@ def test_a_batch_is_judged_like_its_rows() -> None:
     metrics = 10.0 ** generator.uniform(-9, 9, (50, 11)) * generator.choice([-1.0, 1.0], (50, 11))
     targets = np.where(generator.random((50, 11)) < 0.2, np.nan, 10.0 ** generator.uniform(-9, 9, (50, 11)))
     metrics[3], targets[3], targets[4] = 0.0, 0.0, metrics[4]
-    table = margin_table(metrics, targets)
+    table = METRICS.margin_table(metrics, targets)
     for row, values, wanted in zip(table, metrics.tolist(), targets.tolist(), strict=True):
-        specs = {name: t for name, t in zip(METRIC_NAMES, wanted, strict=True) if not math.isnan(t)}
-        expected = spec_margins(dict(zip(METRIC_NAMES, values, strict=True)), specs)
+        specs = {name: t for name, t in zip(METRICS.names, wanted, strict=True) if not math.isnan(t)}
+        expected = METRICS.margins(dict(zip(METRICS.names, values, strict=True)), specs)
         assert row.tolist() == pytest.approx(
-            [expected.get(name, math.nan) for name in METRIC_NAMES], abs=0, nan_ok=True
+            [expected.get(name, math.nan) for name in METRICS.names], abs=0, nan_ok=True
         )
     np.testing.assert_array_equal(normalise_metrics(metrics), [normalise_metrics(row[None])[0] for row in metrics])

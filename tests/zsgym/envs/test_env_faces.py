@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.errors import ConfigError, SimulatorCrashError
+from zsgym.base.errors import ConfigError, SimulatorCrashError
 
 NAME = "zsgym/NMCF-v0"
 NUM_ENVS = 3

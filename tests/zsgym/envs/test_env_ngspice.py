@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import zsgym  # noqa: F401 (registers the ids)
-from zsgym.outcome import Failure
+from zsgym.classes import Failure
 from zsgym.samples import read_samples
 
 pytestmark = pytest.mark.ngspice

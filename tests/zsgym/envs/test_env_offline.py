@@ -15,7 +15,7 @@ from zsgym.cli import main
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.offline import LoggedEpisode, LoggedStep, export_minari, logged_episodes
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.errors import ConfigError, SampleLogError
+from zsgym.base.errors import ConfigError, SampleLogError
 from zsgym.samples import Sample, SampleLog, read_samples
 
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from zsgym.circuits import Circuit
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.picture import draw_margins, draw_rewards, two_pole_response
-from zsgym.outcome import Failure, Outcome, Status
+from zsgym.classes import Failure
+from zsgym.simulators.outcome import Outcome, Status
 
 MakeEnv = Callable[..., SizingEnv]
 

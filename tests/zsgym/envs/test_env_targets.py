@@ -18,10 +18,11 @@ from zsgym.envs.observation import normalise_metrics
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import SPLITS, TargetPool
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES
+from zsgym.base.errors import ConfigError
+from zsgym.classes.amplifier import METRICS
 from zsgym.samples import read_samples
-from zsgym.specs import meets_all, spec_margins
+from zsgym.classes.specs import meets_all
+from zsgym.classes.amplifier import METRICS
 
 MakeEnv = Callable[..., SizingEnv]
 
@@ -39,9 +40,9 @@ def drawn(pool: TargetPool, split: Any, n: int, seed: int = 0) -> list[dict[str,
 def test_every_draw_is_met_by_an_amplifier_of_its_split(circuit: Circuit) -> None:
     pool = TargetPool.load(circuit)
     for split in SPLITS:
-        amplifiers = [dict(zip(METRIC_NAMES, row, strict=True)) for row in pool.designs[split].tolist()]
+        amplifiers = [dict(zip(METRICS.names, row, strict=True)) for row in pool.designs[split].tolist()]
         for targets in drawn(pool, split, 30):
-            margins = (spec_margins(metrics, targets) for metrics in amplifiers)
+            margins = (METRICS.margins(metrics, targets) for metrics in amplifiers)
             assert any(map(meets_all, margins))
 
 
@@ -50,9 +51,9 @@ def test_draws_are_loosened_by_at_most_a_fifth_or_six_decibels(circuit: Circuit)
     amplifier = pool.designs["train"][:1]
     single = dataclasses.replace(pool, designs={"train": amplifier, "test": amplifier})
     table = np.array([list(targets.values()) for targets in drawn(single, "train", 500)])
-    for name, measured, column in zip(METRIC_NAMES, np.abs(amplifier[0]), table.T, strict=True):
-        room = 6.0 if METRIC_BY_NAME[name].unit == "dB" else 0.2 * measured
-        sign = -1.0 if METRIC_BY_NAME[name].better == "high" else 1.0
+    for name, measured, column in zip(METRICS.names, np.abs(amplifier[0]), table.T, strict=True):
+        room = 6.0 if METRICS[name].unit == "dB" else 0.2 * measured
+        sign = -1.0 if METRICS[name].better == "high" else 1.0
         used = sign * (column - measured) / room
         assert 0.0 <= used.min() < 0.05, name
         assert 0.95 < used.max() <= 1.0, name
@@ -65,7 +66,7 @@ def test_the_splits_share_no_amplifier_and_hold_enough(circuit: Circuit) -> None
     train, test = ({row.tobytes() for row in pool.designs[split]} for split in SPLITS)
     assert not train & test
     assert (len(train), len(test)) == (1000, 250)
-    phase_margin = METRIC_NAMES.index("phase_margin")
+    phase_margin = METRICS.names.index("phase_margin")
     assert all(rows[:, phase_margin].min() >= 45.0 for rows in pool.designs.values())
 
 
@@ -98,9 +99,9 @@ def test_the_targets_of_the_episode_are_shown_judged_and_logged(nmcf: Circuit, t
         targets = env.core.state(0).targets
         observation, reward, _, _, info = env.step(env.action_space.sample())
         assert env.core.state(0).targets == targets
-        shown = normalise_metrics([[targets[name] for name in METRIC_NAMES]])[0]
+        shown = normalise_metrics([[targets[name] for name in METRICS.names]])[0]
         np.testing.assert_allclose(observation[-12:-1], shown, rtol=1e-6)
-        assert info["margins"] == spec_margins(info["metrics"], targets)
+        assert info["margins"] == METRICS.margins(info["metrics"], targets)
         assert reward == sum(min(margin, 0.0) for margin in info["margins"].values())
         expected += [targets, targets]
     assert [row.targets for row in read_samples(tmp_path)] == expected

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from faults import DeckJob, fake_ngspice
 
-from zsgym.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorOutputError
+from zsgym.base.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorOutputError
 from zsgym.simulators.ngspice import library
 from zsgym.simulators.ngspice.engine import Analysis, NonConvergenceError, checked, find_version, parse_show
 from zsgym.simulators.ngspice.pool import WorkerOptions, WorkerPool

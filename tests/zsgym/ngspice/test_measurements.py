@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsgym.simulators.ngspice.measurements import (
+from zsgym.classes.amplifier.measurements import (
     TEMPERATURES,
     decibel,
     open_loop,

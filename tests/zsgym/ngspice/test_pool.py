@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from faults import Do, descendants, eventually, is_gone, open_descriptors, python, script, zombies
 
-from zsgym.errors import (
+from zsgym.base.errors import (
     SimulatorCrashError,
     SimulatorError,
     SimulatorTimeoutError,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zsgym.errors import SimulatorOutputError
+from zsgym.base.errors import SimulatorOutputError
 from zsgym.simulators.ngspice.process import read_raw
 
 ANY_FILE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -23,8 +23,9 @@ import pytest
 from faults import REPOSITORY, DeckJob, children, descendants, eventually, python
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorTimeoutError
-from zsgym.outcome import Failure, Outcome, Status
+from zsgym.base.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorTimeoutError
+from zsgym.classes import Failure
+from zsgym.simulators.outcome import Outcome, Status
 from zsgym.simulators.ngspice import worker
 from zsgym.simulators.ngspice.engine import Analysis
 from zsgym.simulators.ngspice.pool import WorkerOptions, WorkerPool

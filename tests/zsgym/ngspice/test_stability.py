@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsgym.simulators.ngspice.stability import closed_loop_poles, rightmost_pole
+from zsgym.classes.amplifier.stability import closed_loop_poles, rightmost_pole
 
 FREQUENCY = np.logspace(-1, 9, 101)
 """Grid of the published AC sweep, Hz."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from faults import Do, descendants, fake_ngspice, open_descriptors, python, script
 
-from zsgym.errors import (
+from zsgym.base.errors import (
     ConfigError,
     SimulatorCrashError,
     SimulatorError,

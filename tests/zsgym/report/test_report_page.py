@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.outcome import Failure, Outcome, Status
+from zsgym.classes import Failure
+from zsgym.simulators.outcome import Outcome, Status
 from zsgym.report import Evidence, Request, render_page, verdict
 from zsgym.report.devices import operating_point_table, sizing_table
 

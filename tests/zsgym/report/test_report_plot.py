@@ -9,9 +9,9 @@ import pytest
 
 from zsgym.circuits import load_circuit
 from zsgym.report.figures import bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
-from zsgym.report.plot import WIDTH, Axis, Panel, drawing, padded, round_ticks
+from zsgym.base.plot import WIDTH, Axis, Panel, drawing, padded, round_ticks
 from zsgym.report.search import SearchHistory, search_plots
-from zsgym.report.typography import MISSING, printed
+from zsgym.base.typography import MISSING, printed
 
 MINUS = "\N{MINUS SIGN}"
 FREQUENCY = np.logspace(-1, 9, 101)

@@ -4,14 +4,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Failure
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.classes import Failure
 from zsgym.samples import Sample
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(max_size=20)
 NAMES = st.text("abcXYZ_019", min_size=1, max_size=8)
-METRICS = {name: 1.5 * (i + 1) for i, name in enumerate(METRIC_NAMES)}
+METRICS = {name: 1.5 * (i + 1) for i, name in enumerate(METRICS.names)}
 
 
 def make_row(**changes: Any) -> Sample:
@@ -47,7 +48,7 @@ def samples(draw: st.DrawFn) -> Sample:
         conditions={"corner": draw(TEXT)} | draw(st.dictionaries(st.sampled_from(["supply", "load"]), FINITE)),
         label=int(works),
         failure=None if works else draw(st.sampled_from(Failure)),
-        metrics=draw(st.dictionaries(st.sampled_from(METRIC_NAMES), FINITE, min_size=1)) if works else None,
+        metrics=draw(st.dictionaries(st.sampled_from(METRICS.names), FINITE, min_size=1)) if works else None,
         raw=draw(st.dictionaries(NAMES, st.floats(), max_size=3)),
         operating_points=draw(
             st.none() | st.dictionaries(NAMES, st.dictionaries(NAMES, FINITE, min_size=1, max_size=2), min_size=1)
@@ -60,6 +61,6 @@ def samples(draw: st.DrawFn) -> Sample:
         action=draw(st.none() | st.lists(FINITE, max_size=4)),
         reward=draw(st.none() | FINITE),
         terminated=draw(st.none() | st.booleans()),
-        targets=draw(st.none() | st.dictionaries(st.sampled_from(METRIC_NAMES), FINITE, min_size=1)),
+        targets=draw(st.none() | st.dictionaries(st.sampled_from(METRICS.names), FINITE, min_size=1)),
         seed=draw(st.none() | st.integers(0, 2**128)),
     )

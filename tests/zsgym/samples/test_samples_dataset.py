@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import FakeSimulator
 from tests.zsgym.samples.rows import METRICS, failed_row, make_row
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError
+from zsgym.base.errors import ConfigError, SampleLogError, SimulatorCrashError
 from zsgym.samples import (
     Sample,
     SampleLog,
@@ -20,10 +20,10 @@ from zsgym.samples import (
     training_rows,
 )
 from zsgym.samples.dataset import info, merge
-from zsgym.samples.generate import Plan, generate
+from zsgym.datasets.generate import Plan, generate
 from zsgym.samples.manifest import read_manifest
 from zsgym.samples.parquet import compact
-from zsgym.samples.relabel import answer_queue, judge_anew
+from zsgym.datasets.relabel import answer_queue, judge_anew
 
 
 def sized(width: float) -> dict[str, float]:

@@ -14,10 +14,11 @@ import pytest
 from tests.fakes import FakeSimulator
 from tests.zsgym.samples.rows import make_row
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorError, SimulatorMissingError
-from zsgym.outcome import Outcome, Sizing, Status
+from zsgym.base.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorError, SimulatorMissingError
+from zsgym.simulators.outcome import Outcome, Status
+from zsgym.circuits import Sizing
 from zsgym.samples import Sample, SampleLog, SampleLogWarning, read_errors, read_samples, read_table
-from zsgym.samples.generate import Plan, generate
+from zsgym.datasets.generate import Plan, generate
 from zsgym.samples.manifest import read_manifest, write_manifest
 
 COUNT = 300
@@ -270,7 +271,7 @@ KILLED = """
 import sys, time
 from tests.fakes import FakeSimulator
 from zsgym.circuits import load_circuit
-from zsgym.samples.generate import Plan, generate
+from zsgym.datasets.generate import Plan, generate
 
 class Slow(FakeSimulator):
     def simulate(self, *arguments, **options):

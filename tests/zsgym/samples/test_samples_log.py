@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.zsgym.samples.rows import failed_row, make_row, samples
-from zsgym.errors import SampleLogError
-from zsgym.outcome import Conditions
+from zsgym.base.errors import SampleLogError
+from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.samples import (
     ErrorRecord,
     ReadReport,
@@ -336,7 +336,7 @@ def test_a_killed_writer_loses_at_most_the_row_being_written(tmp_path: Path) -> 
 FULL_DISK = """
 import resource, sys
 from tests.zsgym.samples.rows import make_row
-from zsgym.errors import SampleLogError
+from zsgym.base.errors import SampleLogError
 from zsgym.samples import SampleLog
 log = SampleLog(sys.argv[1])
 log.append(make_row(index=0))

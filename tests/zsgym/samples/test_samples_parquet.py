@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.zsgym.samples.rows import failed_row, make_row, samples
-from zsgym.errors import SampleLogError
+from zsgym.base.errors import SampleLogError
 from zsgym.samples import Sample, SampleLog, SampleLogWarning, read_samples, read_table
 from zsgym.samples.parquet import compact, read_part, samples_to_table, table_to_samples, write_part
 

@@ -1,53 +1,64 @@
-"""Writes a sized circuit as an ngspice deck: plain devices, and only the model bins that they use."""
+"""Writes a sized circuit as lines of an ngspice deck: plain devices, and only the model bins that they use.
 
+Devices and inner nets are numbered (`m3`, `n7`): whatever a user has called them, no name can meet one of the testbench
+or mean something to ngspice (`1`, `time`, `c` are vectors or constants there).
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from zsgym.circuits import Circuit
+from zsgym.circuits import Circuit, Sizing
 from zsgym.netlist import Device
-from zsgym.outcome import Sizing
 from zsgym.pdk import CornerModels
 
 _MICRO = 1e-6  # netlists give W and L in micrometres
 # The library's wrapper passes these to every transistor; with zero diffusion geometry they must be stated.
 _NO_DIFFUSION = "nf=1 ad=0 as=0 pd=0 ps=0 nrd=0 nrs=0 sa=0 sb=0 sd=0"
+_LETTERS = {"resistor": "r", "capacitor": "c", "inductor": "l", "isource": "i", "vsource": "v"}
+_GROUND = "0"
 
 
 @dataclass(frozen=True, slots=True)
 class SizedNetlist:
-    """Element lines, model cards and the names of transistors, in netlist order."""
+    """Element lines and model cards; names in the deck of transistors and of nets (the ground is not among them)."""
 
     elements: tuple[str, ...]
     models: tuple[str, ...]
-    transistors: tuple[str, ...]
+    transistors: Mapping[str, str]
+    nets: Mapping[str, str]
 
 
 def size_netlist(circuit: Circuit, sizing: Sizing, models: CornerModels) -> SizedNetlist | None:
     """The circuit with numbers in place of parameters; None when a transistor is outside all model bins (geometry)."""
     values = {name.lower(): float(value) for name, value in sizing.items()}
+    nets = net_names(circuit)
+    nodes = {**nets, _GROUND: _GROUND}
     elements: list[str] = []
     used: dict[str, str] = {}
-    transistors: list[str] = []
-    for device in circuit.devices:
-        if device.kind not in ("nmos", "pmos"):
-            elements.append(_two_terminal(device, values))
+    transistors: dict[str, str] = {}
+    for number, device in enumerate(circuit.devices):
+        if device.kind in _LETTERS:
+            name = f"{_LETTERS[device.kind]}{number}"
+            value = device.values["value"].evaluate(values)
+            elements.append(f"{name} {nodes[device.nodes['p']]} {nodes[device.nodes['n']]} {value!r}")
             continue
         width, length, count = (device.values[key].evaluate(values) for key in ("w", "l", "m"))
         model = models.find(device.kind, width * _MICRO, length * _MICRO)
         if model is None:
             return None
         used[model.name] = models.card(model)
-        nodes = " ".join(device.nodes[pin] for pin in "dgsb")
+        transistors[device.name] = f"m{number}"
         size = f"w={width * _MICRO!r} l={length * _MICRO!r} m={count!r}"
-        elements.append(f"{element_name(device)} {nodes} {model.name} {size} {_NO_DIFFUSION}")
-        transistors.append(device.name)
-    return SizedNetlist(tuple(elements), tuple(used.values()), tuple(transistors))
+        elements.append(f"m{number} {_pins(device, nodes)} {model.name} {size} {_NO_DIFFUSION}")
+    return SizedNetlist(tuple(elements), tuple(used.values()), transistors, nets)
 
 
-def element_name(device: Device) -> str:
-    """Name of a transistor in the deck: the netlist's name behind the element letter (`xm1` becomes `mxm1`)."""
-    return f"m{device.name}"
+def net_names(circuit: Circuit) -> dict[str, str]:
+    """Net of the flat circuit -> its name in the deck: ports keep theirs, which the testbench connects by name."""
+    ports = circuit.subcircuit.ports
+    inner = [net for net in circuit.subcircuit.nets if net not in ports and net != _GROUND]
+    return {port: port for port in ports} | {net: f"n{number}" for number, net in enumerate(inner)}
 
 
-def _two_terminal(device: Device, values: dict[str, float]) -> str:
-    value = device.values["value"].evaluate(values)
-    return f"{device.name} {device.nodes['p']} {device.nodes['n']} {value!r}"
+def _pins(device: Device, nodes: Mapping[str, str]) -> str:
+    return " ".join(nodes[device.nodes[pin]] for pin in "dgsb")

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from zsgym.errors import SimulatorMissingError, SimulatorOutputError
+from zsgym.base.errors import SimulatorMissingError, SimulatorOutputError
 from zsgym.netlist.expressions import parse_number
 
 Vector = npt.NDArray[np.float64] | npt.NDArray[np.complex128]
@@ -33,7 +33,7 @@ _REFUSAL = re.compile(
     r"|syntax error|^usage:).*$",
     re.IGNORECASE | re.MULTILINE,
 )
-"""What ngspice says of a command that it does not carry out. It goes on all the same, with another circuit than meant."""
+"""What ngspice says of a command that it does not carry out. It goes on all the same, with another circuit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zsgym.errors import SimulatorCrashError, SimulatorMissingError, SimulatorOutputError
+from zsgym.base.errors import SimulatorCrashError, SimulatorMissingError, SimulatorOutputError
 from zsgym.simulators.ngspice.engine import (
     DEVICE_QUANTITIES,
     INSTALL_HINT,

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zsgym.errors import SimulatorError
+from zsgym.base.errors import SimulatorError
 from zsgym.simulators.ngspice.engine import Engine
 
 _LENGTH = struct.Struct("<Q")
@@ -20,7 +20,7 @@ class Job(Protocol):
     """Anything picklable that a worker can run."""
 
     def prepare(self) -> None:
-        """What one worker does once, before it runs such jobs."""
+        """What a worker does before it forks for the job, so that no child has to; what was done once is done."""
         ...
 
     def run(self, engine: Engine) -> Any:

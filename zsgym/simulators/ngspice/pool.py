@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
-from zsgym.errors import ConfigError, SimulatorError, SimulatorMissingError
+from zsgym.base.errors import ConfigError, SimulatorError, SimulatorMissingError
 from zsgym.simulators.ngspice.engine import Engine
 from zsgym.simulators.ngspice.messages import Job
 from zsgym.simulators.ngspice.worker import Worker, WorkerOptions

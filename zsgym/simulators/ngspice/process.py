@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from zsgym.errors import SimulatorCrashError, SimulatorMissingError, SimulatorOutputError, SimulatorTimeoutError
+from zsgym.base.errors import SimulatorCrashError, SimulatorMissingError, SimulatorOutputError, SimulatorTimeoutError
 from zsgym.simulators.ngspice.engine import (
     DEVICE_QUANTITIES,
     INSTALL_HINT,

@@ -19,7 +19,7 @@ import traceback
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from zsgym.errors import SimulatorCrashError, SimulatorError
+from zsgym.base.errors import SimulatorCrashError, SimulatorError
 from zsgym.simulators.ngspice.engine import Engine
 from zsgym.simulators.ngspice.library import LibraryEngine
 from zsgym.simulators.ngspice.messages import Channel, Job, Reply
@@ -57,10 +57,9 @@ def _start_engine(name: str, executable: str, folder: Path | None) -> Engine | S
 
 def _serve(parent: Channel, engine: Engine | SimulatorError, folder: Path | None) -> None:
     """Answer jobs. :raises EOFError: the parent is gone."""
-    prepared: set[type[Job]] = set()
     greeted = False
     while True:
-        job = _unpack(parent.receive(), prepared)
+        job = _unpack(parent.receive())
         if isinstance(engine, SimulatorError):
             parent.send(pickle.dumps(Reply(error=engine)))
             return
@@ -73,13 +72,11 @@ def _serve(parent: Channel, engine: Engine | SimulatorError, folder: Path | None
             shutil.rmtree(folder, ignore_errors=True)  # what a killed child has left
 
 
-def _unpack(message: bytes, prepared: set[type[Job]]) -> Job | Reply:
+def _unpack(message: bytes) -> Job | Reply:
     """The job, prepared here so that no child has to, or the reply that says why there is none."""
     try:
         job: Job = pickle.loads(message)
-        if type(job) not in prepared:
-            job.prepare()
-            prepared.add(type(job))
+        job.prepare()
     except Exception as error:
         return Reply(error=SimulatorError(f"the worker cannot prepare the simulation: {error!r}"))
     return job

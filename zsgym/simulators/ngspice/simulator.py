@@ -1,29 +1,30 @@
 """The ngspice backend behind the `Simulator` contract."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError, SimulatorError
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
+from zsgym.base.errors import ConfigError, SimulatorError
+from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
+from zsgym.classes import Failure
 from zsgym.pdk import load_corner, models_hash
-from zsgym.simulators.ngspice.amplifier import AmplifierJob, Measurement
+from zsgym.simulators.base import Errors
 from zsgym.simulators.ngspice.deck import size_netlist
+from zsgym.simulators.ngspice.job import BenchJob, Measurement
 from zsgym.simulators.ngspice.pool import WorkerOptions, WorkerPool
-from zsgym.verdict import judge, metrics_of
+from zsgym.simulators.outcome import Outcome, Status
 
 
 class NgspiceSimulator:
-    """Simulates sizings of one circuit in ngspice.
+    """Simulates cases of one circuit in ngspice.
 
     :param circuit: which circuit.
-    :param workers: how many sizings are simulated at the same time, each in a process of its own.
+    :param workers: how many cases are simulated at the same time, each in a process of its own.
     :param policy: name of the circuit's verdict policy.
     :param engine: `library` (libngspice, fast) or `process` (one ngspice program per launch).
     :param executable: program for the process engine.
     :param timeout_s: wall time without an answer after which a worker is killed: an infrastructure error, not a label.
-    :param keep_waveforms: simulate the step response of failures too, and keep all waveforms (see `measure`).
+    :param keep_waveforms: run every stage of failures too, and keep all waves (see `measure`).
     """
 
     name = "ngspice"
@@ -33,7 +34,7 @@ class NgspiceSimulator:
         circuit: Circuit,
         *,
         workers: int = 1,
-        policy: str = "functional",
+        policy: str = DEFAULT_VERDICT,
         engine: Literal["library", "process"] = "library",
         executable: str = "ngspice",
         timeout_s: float = 120.0,
@@ -41,54 +42,37 @@ class NgspiceSimulator:
     ) -> None:
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, not {workers}")
-        if policy not in circuit.verdict_policies:
-            raise ConfigError(
-                f"unknown verdict policy {policy!r}; {circuit.name} has: {', '.join(circuit.verdict_policies)}"
-            )
         self.circuit = circuit
-        self.policy = circuit.verdict_policies[policy]
+        self.policy = circuit.policy(policy)
         self._keep_waveforms = keep_waveforms
         self._pool = WorkerPool(workers, WorkerOptions(engine, executable, timeout_s))
-        self._nets = (*circuit.subcircuit.nets,)
 
     @property
     def provenance(self) -> Mapping[str, str]:
         """Version of ngspice, and a hash of the models at the default corner, which names the model library."""
         return {"ngspice": self._pool.version(), "models": models_hash(self.circuit.conditions.corner)}
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         """See `Simulator.simulate`."""
-        return [self.outcome(answer) for answer in self.measure(sizings, conditions, errors=errors)]
+        return [self.outcome(answer) for answer in self.measure(cases, errors=errors)]
 
-    def measure(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "return",
-    ) -> list[Measurement | SimulatorError | None]:
+    def measure(self, cases: Cases, *, errors: Errors = "return") -> list[Measurement | SimulatorError | None]:
         """What ngspice measured, before any verdict; None for a sizing outside the model bins.
 
-        With `keep_waveforms`, each measurement holds the vectors of every analysis that ran, by analysis and vector
-        name: operating_point (one value per net, V), open_loop and closed_loop (frequency in Hz, complex node
-        voltages), hot and cold (temperature sweeps, outwards), transient (time in s, output in V).
+        With `keep_waveforms`, each measurement holds the waves of every analysis that ran, by the names of the class's
+        testbench; the first operating point has a value (V) for every net of the circuit.
         """
-        conditions = conditions or self.circuit.conditions
-        models = load_corner(conditions.corner)
-        netlists = [size_netlist(self.circuit, self.circuit.validate(sizing), models) for sizing in sizings]
-        jobs = [
-            AmplifierJob(netlist, self._nets, conditions, self.policy, self._keep_waveforms)
-            for netlist in netlists
-            if netlist is not None
-        ]
-        answers = iter(self._pool.map(jobs, fail_fast=errors == "raise"))
-        return [None if netlist is None else next(answers) for netlist in netlists]
+        jobs = [self._job(case.sizing, case.conditions) for case in cases]
+        answers = iter(self._pool.map([job for job in jobs if job is not None], fail_fast=errors == "raise"))
+        return [None if job is None else next(answers) for job in jobs]
+
+    def _job(self, sizing: Mapping[str, float], conditions: Any) -> BenchJob | None:
+        netlist = size_netlist(self.circuit, sizing, load_corner(conditions.corner))
+        if netlist is None:
+            return None
+        complete = self._keep_waveforms
+        bench = self.circuit.circuit_class.bench(self.circuit.subcircuit, conditions, self.policy, complete=complete)
+        return BenchJob(netlist, bench, complete)
 
     def outcome(self, answer: Measurement | SimulatorError | None) -> Outcome:
         """What one answer of `measure` amounts to under this simulator's verdict policy."""
@@ -96,7 +80,8 @@ class NgspiceSimulator:
             return Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=answer)
         if answer is None:
             return Outcome(Status.CIRCUIT_FAILURE, Failure.GEOMETRY, backend=self.name)
-        failure = judge(answer.raw, self.policy)
+        circuit_class = self.circuit.circuit_class
+        failure = circuit_class.judge(answer.raw, self.policy)
         common: dict[str, Any] = {
             "raw": answer.raw,
             "operating_points": answer.operating_points,
@@ -105,7 +90,7 @@ class NgspiceSimulator:
         }
         if failure is not None:
             return Outcome(Status.CIRCUIT_FAILURE, failure, **common)
-        return Outcome(Status.SUCCESS, metrics=metrics_of(answer.raw), **common)
+        return Outcome(Status.SUCCESS, metrics=circuit_class.metrics_of(answer.raw), **common)
 
     def close(self) -> None:
         """End all workers; the next call of `simulate` starts new ones."""

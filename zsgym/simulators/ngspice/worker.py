@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from zsgym.errors import ConfigError, SimulatorCrashError, SimulatorError, SimulatorOutputError, SimulatorTimeoutError
+from zsgym.base.errors import (
+    ConfigError,
+    SimulatorCrashError,
+    SimulatorError,
+    SimulatorOutputError,
+    SimulatorTimeoutError,
+)
 from zsgym.simulators.ngspice.messages import Channel, Reply
 from zsgym.simulators.ngspice.process import clean_environment, find_executable
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from zsgym.errors import ZsgymError
+from zsgym.base.errors import ZsgymError
 
 INTERRUPTED = 130
 

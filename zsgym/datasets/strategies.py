@@ -23,8 +23,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zsgym.circuits import Circuit, SizingParameter, did_you_mean
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.circuits import Circuit, SizingParameter
 
 
 class LabelledSizing(NamedTuple):

@@ -22,7 +22,7 @@ share, and the spread along every parameter is kept. Fresh draws never stop. All
 between the bounds of an action, reflected at the bounds, so that a step means the same for a capacitor and for a width.
 While no working sizing is known, every sample is a bootstrap sample.
 
-Sample i depends on circuit, seed, i and the labels of earlier rounds alone (see `zsgym.sampling`).
+Sample i depends on circuit, seed, i and the labels of earlier rounds alone (see `zsgym.datasets`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsgym.circuits import Circuit
-from zsgym.sampling.strategies import LabelledSizing, register_strategy, sample, uniform_numbers
+from zsgym.datasets.strategies import LabelledSizing, register_strategy, sample, uniform_numbers
 
 FloatArray = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

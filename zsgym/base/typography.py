@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from zsgym.quantities import quantity
+from zsgym.base.quantities import quantity
 
 MISSING = "\N{EN DASH}"
 _TYPESET = {" u": " µ", "/us": "/µs", "ohm": "Ω", " deg": "°", "-": "\N{MINUS SIGN}"}
@@ -18,7 +18,11 @@ def printed(value: float | None, unit: str = "") -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    text = quantity(value, unit)
-    for plain, typeset in _TYPESET.items():
-        text = text.replace(plain, typeset)
+    return typeset(quantity(value, unit))
+
+
+def typeset(text: str) -> str:
+    """A text of numbers and units with the signs of a data sheet."""
+    for plain, sign in _TYPESET.items():
+        text = text.replace(plain, sign)
     return text

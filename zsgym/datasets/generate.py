@@ -18,7 +18,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +26,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from zsgym.base.errors import ConfigError, SampleLogError
 from zsgym.circuits import DEFAULT_VERDICT, Circuit
-from zsgym.errors import ConfigError, SampleLogError, SimulatorError, SimulatorMissingError
-from zsgym.outcome import Conditions, Outcome, Sizing
-from zsgym.samples.log import SampleLog
+from zsgym.classes import Conditions
+from zsgym.datasets.strategies import LabelledSizing, list_strategies, make_strategy, rounds
+from zsgym.evaluate import Evaluator
 from zsgym.samples.manifest import MANIFEST, provenance_of_this_process, read_manifest, write_manifest
 from zsgym.samples.reader import SampleLogWarning, read_samples
-from zsgym.samples.schema import ErrorRecord, Sample, now
-from zsgym.sampling import LabelledSizing, list_strategies, make_strategy, rounds
+from zsgym.samples.schema import Sample, now
 from zsgym.simulators.base import Simulator
 
-_ATTEMPTS = 2
+ATTEMPTS = 2
 """How often a batch asks for a sizing that the infrastructure failed to answer. The simulator retries by itself too."""
 
 
@@ -61,9 +61,7 @@ class Plan:
             raise ConfigError(f"count must be at least 1 and seed at least 0, got {self.count} and {self.seed}")
         if self.strategy not in list_strategies():
             raise ConfigError(f"unknown strategy {self.strategy!r}; choose one of: {', '.join(list_strategies())}")
-        if self.policy not in self.circuit.verdict_policies:
-            known = ", ".join(self.circuit.verdict_policies)
-            raise ConfigError(f"{self.circuit.name} has no verdict policy {self.policy!r}; it has: {known}")
+        self.circuit.policy(self.policy)
 
     def configuration(self) -> dict[str, Any]:
         """Everything that decides what sample i is and how it is labelled, as plain JSON values."""
@@ -95,12 +93,12 @@ class Counts:
     failures: Counter[str] = field(default_factory=Counter)
     open: list[int] = field(default_factory=list)
 
-    def add(self, sample: Sample) -> None:
+    def add(self, label: int, failure: str | None) -> None:
         """Count one row."""
         self.rows += 1
-        self.working += sample.label
-        if sample.failure is not None:
-            self.failures[sample.failure.value] += 1
+        self.working += label
+        if failure is not None:
+            self.failures[failure] += 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the manifest and JSON."""
@@ -136,8 +134,10 @@ def generate(
     lock = only_run_in(Path(directory), "another run is generating into")
     with lock, _recorded_run(plan, Path(directory), simulator) as counts:
         done = _read_done(plan, directory, counts)
-        with SampleLog(directory) as log, _bar(plan, counts, progress) as bar:
-            run = _Run(plan, simulator, dict(simulator.provenance), log, counts, bar)
+        context = {"strategy": plan.strategy, "seed": plan.seed}
+        evaluator = Evaluator(simulator, log=directory, policy=plan.policy, owns_simulator=False, context=context)
+        with evaluator, _bar(plan, counts, progress) as bar:
+            run = _Run(plan, evaluator, counts, bar)
             labelled: list[LabelledSizing] = []
             for indices in rounds(plan.strategy, plan.count):
                 missing = [index for index in indices if index not in done]
@@ -154,59 +154,24 @@ def generate(
 @dataclass
 class _Run:
     plan: Plan
-    simulator: Simulator
-    provenance: Mapping[str, str]
-    log: SampleLog
+    evaluator: Evaluator
     counts: Counts
     bar: Any
 
     def simulate(self, indices: Sequence[int], sizings: Sequence[dict[str, float]]) -> dict[int, LabelledSizing]:
         """Simulate and log one batch; gives what was labelled, by index."""
+        cases = self.plan.circuit.cases(sizings, self.plan.conditions)
+        outcomes = self.evaluator.evaluate(cases, [{"index": index} for index in indices], attempts=ATTEMPTS)
         labelled = {}
-        outcomes = simulate_batch(self.simulator, sizings, self.plan.conditions)
-        context = {"strategy": self.plan.strategy, "seed": self.plan.seed}
         for index, sizing, outcome in zip(indices, sizings, outcomes, strict=True):
             if outcome.label is None:
                 self.counts.open.append(index)
-                self.log.append_error(
-                    ErrorRecord.from_outcome(
-                        self.plan.circuit, sizing, outcome, conditions=self.plan.conditions, index=index, **context
-                    )
-                )
                 continue
-            row = Sample.from_outcome(
-                self.plan.circuit,
-                sizing,
-                outcome,
-                conditions=self.plan.conditions,
-                provenance=self.provenance,
-                policy=self.plan.policy,
-                index=index,
-                **context,
-            )
-            self.counts.add(self.log.append(row))
-            labelled[index] = LabelledSizing(sizing, row.label)
+            self.counts.add(outcome.label, outcome.failure)
+            labelled[index] = LabelledSizing(sizing, outcome.label)
         self.bar.set_postfix_str(f"works {self.counts.working / max(self.counts.rows, 1):.1%}", refresh=False)
         self.bar.update(len(labelled))
         return labelled
-
-
-def simulate_batch(simulator: Simulator, sizings: Sequence[Sizing], conditions: Conditions | None) -> list[Outcome]:
-    """Outcomes of a batch, in order; what the infrastructure failed to answer is asked for once more.
-
-    :raises SimulatorError: the infrastructure answered nothing at all, so that going on is pointless.
-    """
-    outcomes: dict[int, Outcome] = {}
-    pending = list(range(len(sizings)))
-    for _ in range(_ATTEMPTS):
-        answers = simulator.simulate([sizings[i] for i in pending], conditions, errors="return")
-        outcomes.update(zip(pending, answers, strict=True))
-        pending = [i for i in pending if outcomes[i].label is None]
-        if not pending or any(isinstance(outcomes[i].error, SimulatorMissingError) for i in pending):
-            break
-    if pending and len(pending) == len(sizings):
-        raise outcomes[pending[0]].error or SimulatorError(f"{simulator.name} failed without giving a reason")
-    return [outcomes[i] for i in range(len(sizings))]
 
 
 def _read_done(plan: Plan, directory: str | os.PathLike[str], counts: Counts) -> dict[int, LabelledSizing]:
@@ -214,7 +179,7 @@ def _read_done(plan: Plan, directory: str | os.PathLike[str], counts: Counts) ->
     done: dict[int, LabelledSizing] = {}
     for sample in _rows_so_far(directory):
         if sample.index is not None and sample.index not in done:
-            counts.add(sample)
+            counts.add(sample.label, sample.failure)
             done[sample.index] = LabelledSizing(sample.sizing, sample.label)
     return done
 

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from zsgym.report.typography import printed
+from zsgym.base.typography import printed
 
 Values = NDArray[np.float64]
 Anchor = Literal["start", "middle", "end"]

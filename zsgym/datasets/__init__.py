@@ -1,7 +1,10 @@
-"""Where the generators' sizings come from: named strategies, reproducible from circuit, seed and sample index."""
+"""Data sets: sizings from named strategies, labels from a simulator, and new labels for old rows.
 
-from zsgym.sampling import targeted as _targeted  # noqa: F401  (registers itself)
-from zsgym.sampling.strategies import (
+Strategies are reproducible from circuit, seed and sample index.
+"""
+
+from zsgym.datasets import targeted as _targeted  # noqa: F401  (registers itself)
+from zsgym.datasets.strategies import (
     LabelledSizing,
     Strategy,
     list_strategies,

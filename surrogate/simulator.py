@@ -1,19 +1,15 @@
 """The surrogate backend: a trained model behind the `Simulator` contract."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from surrogate.checkpoint import Checkpoint, shipped
-from surrogate.predict import Predictions, Predictor
-from zsgym.circuits import DEFAULT_VERDICT, Circuit, did_you_mean
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
-from zsgym.simulators.base import differences
+from surrogate.predict import Predictor
+from zsgym.base.errors import ConfigError
+from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
+from zsgym.classes import Failure
+from zsgym.simulators.base import Errors, Predictions
+from zsgym.simulators.outcome import Outcome, Status
 
 _COLUMNS = ("geometry", "valid", "p_valid", "in_distribution", "metrics", "low", "high")
 
@@ -24,7 +20,8 @@ class SurrogateSimulator:
     :param circuit: which circuit; one that the model was not trained on is answered zero-shot, with a warning.
     :param checkpoint: path of a checkpoint; None means the one that comes with the package.
     :param policy: name of the verdict policy that is wanted; the checkpoint must have been trained on its labels.
-    :raises ConfigError: the circuit has no such policy, or the checkpoint was trained on another one.
+    :raises ConfigError: the circuit has no such policy, or the checkpoint was trained on another one, or on another
+        class of circuits.
     :raises CheckpointError: the checkpoint cannot be used.
 
     Outcomes carry `p_valid`, the conformal intervals and whether the sizing resembles the training data. A sizing that
@@ -37,9 +34,7 @@ class SurrogateSimulator:
     def __init__(
         self, circuit: Circuit, *, checkpoint: Path | str | None = None, policy: str = DEFAULT_VERDICT
     ) -> None:
-        if policy not in circuit.verdict_policies:
-            known = did_you_mean(policy, circuit.verdict_policies)
-            raise ConfigError(f"unknown verdict policy {policy!r} of {circuit.name}. {known}")
+        circuit.policy(policy)
         path = Path(checkpoint) if checkpoint is not None else shipped()
         self.circuit, self.policy = circuit, policy
         self.checkpoint = Checkpoint.load(path)
@@ -48,6 +43,11 @@ class SurrogateSimulator:
                 f"{path} was trained on labels of the verdict policy {self.checkpoint.policy!r}, not {policy!r}: "
                 f"use policy={self.checkpoint.policy!r}, or another checkpoint"
             )
+        if circuit.metrics.names != self.checkpoint.metric_names:
+            raise ConfigError(
+                f"{path} predicts {', '.join(self.checkpoint.metric_names)}, and a circuit of the class "
+                f'{circuit.circuit_class.name!r} has other metrics: use backend="ngspice", or another checkpoint'
+            )
         self._predictor = Predictor(self.checkpoint, circuit)
 
     @property
@@ -55,25 +55,30 @@ class SurrogateSimulator:
         """Hash of the checkpoint file."""
         return {"checkpoint": self.checkpoint.sha256[:16]}
 
-    def predict(self, sizings: Sequence[Sizing], conditions: Conditions | None = None) -> Predictions:
-        """Predictions as arrays, for callers that want more than outcomes."""
-        if conditions is not None and conditions != self.circuit.conditions:
-            known, wanted = differences(conditions, self.circuit.conditions)
+    @property
+    def coverage(self) -> float:
+        """Share of cases whose interval is meant to hold the true value."""
+        calibration = self.checkpoint.provenance.get("config", {}).get("calibration", {})
+        return float(calibration.get("coverage", 0.9))
+
+    def predict(self, cases: Cases) -> Predictions:
+        """Predictions as arrays, for callers that want more than outcomes.
+
+        :raises ConfigError: a case is asked under conditions that the model does not know.
+        """
+        known = cases.at_default_conditions
+        if not known.all():
+            other = cases.conditions[int(known.argmin())]
+            at, not_at = self.circuit.conditions.differences(other)
             raise ConfigError(
-                f"the surrogate knows {self.circuit.name} at {known} only, not at {wanted}: "
+                f"the surrogate knows {self.circuit.name} at {at} only, not at {not_at}: "
                 'use backend="ngspice" for other conditions (on the command line --backend ngspice)'
             )
-        return self._predictor.predict(self._vectors(sizings))
+        return self._predictor.predict(cases.vectors)
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         """See `Simulator.simulate`. There is no infrastructure that could fail, so `errors` changes nothing."""
-        return self.outcomes(self.predict(sizings, conditions)) if sizings else []
+        return self.outcomes(self.predict(cases)) if len(cases) else []
 
     def outcomes(self, predictions: Predictions) -> list[Outcome]:
         """The outcomes that predictions amount to, one for each row."""
@@ -82,19 +87,6 @@ class SurrogateSimulator:
 
     def close(self) -> None:
         """Nothing to release."""
-
-    def _vectors(self, sizings: Sequence[Sizing]) -> NDArray[np.float64]:
-        """(B, n) in declared units; only a sizing that is not obviously complete is looked at name by name."""
-        rows = []
-        for sizing in sizings:
-            row = tuple(map(sizing.get, self.circuit.parameter_names))
-            plain = len(sizing) == len(row) and set(map(type, row)) == {float}
-            rows.append(row if plain else self.circuit.vector(sizing))
-        vectors = np.array(rows, dtype=np.float64)
-        if not ((vectors > 0.0) & (vectors < np.inf)).all():
-            for sizing in sizings:
-                self.circuit.validate(sizing)  # raises, and says what is wrong
-        return vectors
 
     def _outcome(
         self,
@@ -116,11 +108,12 @@ class SurrogateSimulator:
                 backend=self.name,
                 elapsed_s=elapsed_s,
             )
+        names = self.circuit.metrics.names
         return Outcome(
             Status.SUCCESS,
-            metrics=dict(zip(METRIC_NAMES, metrics, strict=True)),
+            metrics=dict(zip(names, metrics, strict=True)),
             p_valid=p_valid,
-            uncertainty=dict(zip(METRIC_NAMES, zip(low, high, strict=True), strict=True)),
+            uncertainty=dict(zip(names, zip(low, high, strict=True), strict=True)),
             in_distribution=in_distribution,
             backend=self.name,
             elapsed_s=elapsed_s,

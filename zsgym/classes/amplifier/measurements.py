@@ -5,11 +5,10 @@ ngspice `meas` statements), including linear interpolation between the points of
 agree to the digit. Phase margin, slew rate and settling time are deliberately not: see each function.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import make_interp_spline
 
 Real = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -21,12 +20,25 @@ SUPPLY_TEMPERATURE = 25.0
 """Temperature at which the published bench reads supply current and offset, degrees Celsius."""
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Input pulse of a step response: levels in V; rising edge, falling edge and end in s."""
+
+    low: float
+    high: float
+    rise: float
+    fall: float
+    end: float
+
+
 def temperature_coefficient(temperature: Real, output: Real) -> float:
     """Box-method temperature coefficient in 1/K: peak-to-peak over mean over span, as the published bench reads it.
 
     A coarser sweep is interpolated to the published 1 K grid by a quintic spline, which moves the result by about 1e-5.
     """
     if temperature.size < TEMPERATURES.size:
+        from scipy.interpolate import make_interp_spline  # imported when needed: it takes longer than all else
+
         output = make_interp_spline(temperature, output, k=5)(TEMPERATURES)
     span = TEMPERATURES[-1] - TEMPERATURES[0]
     return float(np.ptp(output) / (np.trapezoid(output, TEMPERATURES) / span) / span)
@@ -77,20 +89,20 @@ def _between(values: Real, index: int, fraction: float) -> float:
     return float(values[index] + fraction * (values[index + 1] - values[index]))
 
 
-def step_response(time: Real, output: Real, step: Mapping[str, float], settling_band: float) -> Raw:
+def step_response(time: Real, output: Real, step: Step, settling_band: float) -> Raw:
     """Slew rate, settling and residual ringing of a unity-gain step response.
 
-    :param time: (n,) s. :param output: (n,) V. :param step: low, high (V), rise, fall, end (s) of the input pulse.
+    :param time: (n,) s. :param output: (n,) V. :param step: the input pulse.
 
     Slew rate is half the step over the time from the input edge to the output's half-way point (the published
     definition), the slower edge counts. Settling time is the time after which the output stays within the band around
     its own final value, so that it describes the dynamics; how far that final value is from the ideal one is
     `static_error`. Ringing is the peak-to-peak swing in the last tenth of a half-period, as a fraction of the step.
     """
-    low, high = step["low"], step["high"]
+    low, high = step.low, step.high
     edges = (
-        edge_response(time, output, step["rise"], step["fall"], low, high, settling_band),
-        edge_response(time, output, step["fall"], step["end"], high, low, settling_band),
+        edge_response(time, output, step.rise, step.fall, low, high, settling_band),
+        edge_response(time, output, step.fall, step.end, high, low, settling_band),
     )
     return {name: _worse(name, edges[0][name], edges[1][name]) for name in edges[0]}
 

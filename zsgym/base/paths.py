@@ -6,7 +6,7 @@ The environment variables are read at every call, so that a test or a batch job 
 import os
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def data_root() -> Path:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from zsgym.errors import ConfigError, ZsgymError
+from zsgym.base.errors import ConfigError, ZsgymError
 
 
 @contextlib.contextmanager

@@ -13,17 +13,15 @@ from typing import Any
 from tqdm import tqdm
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Failure
+from zsgym.classes import Failure, VerdictPolicy, find_class
+from zsgym.datasets.generate import ATTEMPTS, Counts
+from zsgym.evaluate import Evaluator
 from zsgym.samples.dataset import check_new
-from zsgym.samples.generate import Counts, simulate_batch
-from zsgym.samples.log import PARTS, SampleLog
+from zsgym.samples.log import PARTS
 from zsgym.samples.manifest import provenance_of_this_process, read_manifest, write_manifest
 from zsgym.samples.reader import LogPath, SampleLogWarning, read_samples, relabel_queue
-from zsgym.samples.schema import ErrorRecord, Sample
+from zsgym.samples.schema import Sample
 from zsgym.simulators.base import Simulator
-from zsgym.verdict import VerdictPolicy, judge
 
 _CHUNK_ROWS = 4096
 
@@ -65,23 +63,21 @@ def _judged(source: LogPath, policy: str, changes: Counter[str]) -> Iterator[Sam
         failure = judged_failure(sample, find_policy(sample.circuit, policy))
         label = int(failure is None)
         changes["kept" if label == sample.label else "now works" if label else "now fails"] += 1
-        metrics = {name: sample.raw.get(name) for name in METRIC_NAMES} if label else None
+        names = find_class(sample.circuit_class).metrics.names
+        metrics = {name: sample.raw.get(name) for name in names} if label else None
         fields = {"label": label, "failure": failure, "metrics": metrics, "policy": policy}
         yield Sample.parse(sample.as_dict() | fields)
 
 
-def judged_failure(sample: Sample, policy: VerdictPolicy) -> Failure | None:
+def judged_failure(sample: Sample, policy: VerdictPolicy) -> str | None:
     """Why a row does not work under a verdict policy, or None when it works: from its raw measurements alone."""
-    if sample.failure is Failure.GEOMETRY:
+    if sample.failure == Failure.GEOMETRY:
         return Failure.GEOMETRY  # such a sizing is never simulated, so that there is nothing else to judge
-    return judge(sample.raw, policy)
+    return find_class(sample.circuit_class).judge(sample.raw, policy)
 
 
 def _policy(circuit: str, name: str) -> VerdictPolicy:
-    policies = load_circuit(circuit).verdict_policies
-    if name not in policies:
-        raise ConfigError(f"{circuit} has no verdict policy {name!r}; it has: {', '.join(sorted(policies))}")
-    return policies[name]
+    return load_circuit(circuit).policy(name)
 
 
 def answer_queue(
@@ -107,10 +103,7 @@ def answer_queue(
     groups: dict[tuple[str, str, tuple[tuple[str, Any], ...]], list[int]] = {}
     for position, row in enumerate(queue):
         groups.setdefault((row.circuit, row.policy, tuple(row.conditions.items())), []).append(position)
-    with (
-        SampleLog(directory) as log,
-        tqdm(total=len(queue), desc="relabel", unit="sample", disable=not progress) as bar,
-    ):
+    with tqdm(total=len(queue), desc="relabel", unit="sample", disable=not progress) as bar:
         for (name, policy, conditions), positions in groups.items():
             circuit = load_circuit(name)
             current = [position for position in positions if queue[position].netlist_hash == circuit.netlist_hash]
@@ -124,44 +117,16 @@ def answer_queue(
                 bar.update(len(positions) - len(current))
             if not current:
                 continue
-            simulator = make_simulator(circuit, policy)
-            try:
+            under = circuit.circuit_class.conditions.read(dict(conditions))
+            cases = circuit.cases([queue[position].sizing for position in current], under)
+            context = {"strategy": "relabel"}
+            with Evaluator(make_simulator(circuit, policy), log=directory, policy=policy, context=context) as evaluator:
                 for start in range(0, len(current), batch_size):
-                    batch = current[start : start + batch_size]
-                    under = Conditions(**dict(conditions))
-                    _answer(log, circuit, simulator, under, policy, {i: queue[i].sizing for i in batch}, counts)
-                    bar.update(len(batch))
-            finally:
-                simulator.close()
+                    outcomes = evaluator.evaluate(cases[start : start + batch_size], attempts=ATTEMPTS)
+                    for position, outcome in zip(current[start : start + batch_size], outcomes, strict=True):
+                        if outcome.label is None:
+                            counts.open.append(position)
+                        else:
+                            counts.add(outcome.label, outcome.failure)
+                    bar.update(len(outcomes))
     return counts
-
-
-def _answer(
-    log: SampleLog,
-    circuit: Circuit,
-    simulator: Simulator,
-    conditions: Conditions,
-    policy: str,
-    sizings: dict[int, dict[str, float]],
-    counts: Counts,
-) -> None:
-    """Simulate one batch (position in the queue -> sizing) and append the rows."""
-    provenance = dict(simulator.provenance)
-    outcomes = simulate_batch(simulator, list(sizings.values()), conditions)
-    for (position, sizing), outcome in zip(sizings.items(), outcomes, strict=True):
-        if outcome.label is None:
-            counts.open.append(position)
-            log.append_error(
-                ErrorRecord.from_outcome(circuit, sizing, outcome, conditions=conditions, strategy="relabel")
-            )
-        else:
-            row = Sample.from_outcome(
-                circuit,
-                sizing,
-                outcome,
-                conditions=conditions,
-                provenance=provenance,
-                policy=policy,
-                strategy="relabel",
-            )
-            counts.add(log.append(row))

@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import AAA
 
 _FIT_TOLERANCE = 1e-7  # of the largest magnitude; the AC data are good to about 1e-9
 _MAX_TERMS = 60
@@ -32,6 +31,8 @@ def closed_loop_poles(
     :return: poles in rad/s. Those beyond the highest frequency are dropped: the sweep does not see them, and a response
         that is flat at its top (the feedthrough of a large input pair) makes a fit put poles there at will.
     """
+    from scipy.interpolate import AAA  # imported when needed: it takes longer than all else
+
     scale = 2.0 * np.pi * 1e6  # keeps the fit near unit magnitude; the physics happens around 1 MHz
     s = 2j * np.pi * frequency / scale
     # Mirrored samples make the fit real-symmetric, as the circuit is.

@@ -1,0 +1,168 @@
+"""A class of circuits: what its circuits have in common, from their ports to the pictures of their report.
+
+Everything that zsgym knows about amplifiers, or regulators, or references, is behind one such object, which a
+simulator, an environment or a report asks without knowing which it is. A class is found by the entry point group
+`zsgym.classes`, so that one can come from another package.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import ClassVar, Protocol
+
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.classes.conditions import Conditions
+from zsgym.classes.metrics import MetricSet
+from zsgym.classes.testbench import Testbench, Waves
+from zsgym.classes.verdict import Check, Raw, VerdictPolicy, first_missed
+from zsgym.netlist import Subcircuit
+
+ENTRY_POINTS = "zsgym.classes"
+Devices = Mapping[str, Mapping[str, float]]
+"""Transistor -> operating-point quantity -> SI value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A terminal that a circuit of the class must have. role: what it is for, in words."""
+
+    name: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture of a report: a title, an inline SVG, and a sentence below it."""
+
+    title: str
+    svg: str
+    caption: str = ""
+
+
+class Bench(Protocol):
+    """One case of a class, ready to be simulated: a testbench, and how its waves become measurements. Picklable."""
+
+    @property
+    def testbench(self) -> Testbench:
+        """What a simulator runs."""
+        ...
+
+    def prepare(self) -> None:
+        """Use the numerical routines once: what they import and cache here, no evaluation has to."""
+        ...
+
+    def wants(self, stage: str, raw: Raw) -> bool:
+        """Whether a stage is worth its time, after what was measured in the stages before it."""
+        ...
+
+    def measure(self, stage: str, waves: Waves, devices: Devices) -> dict[str, float | None]:
+        """Measurements (SI) that a stage adds.
+
+        :param waves: of all analyses so far. :param devices: operating points of the transistors, as far as known.
+        """
+        ...
+
+
+class CircuitClass(ABC):
+    """One class of circuits. Immutable and without state; pickled by its name."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """What such a circuit is called in a sentence, such as `operational amplifier`."""
+    ports: ClassVar[tuple[Port, ...]]
+    metrics: ClassVar[MetricSet]
+    conditions: ClassVar[type[Conditions]]
+    policy: ClassVar[type[VerdictPolicy]]
+    reasons: ClassVar[Mapping[str, str]]
+    """Every reason for which a circuit of the class can fail -> what it means."""
+
+    @abstractmethod
+    def bench(
+        self, circuit: Subcircuit, conditions: Conditions, policy: VerdictPolicy, *, complete: bool = False
+    ) -> Bench:
+        """The testbench of one case.
+
+        :param circuit: flat. :param complete: run every stage, also those that cannot change the verdict.
+        """
+
+    @abstractmethod
+    def checks(self, policy: VerdictPolicy) -> tuple[Check, ...]:
+        """What a working circuit must fulfil, in the order in which reasons are tested."""
+
+    def figures(self, waves: Waves, conditions: Conditions, policy: VerdictPolicy) -> list[Figure]:
+        """Pictures of a simulated case; none where nothing was simulated."""
+        return []
+
+    def plain_deck(self, conditions: Conditions, policy: VerdictPolicy) -> tuple[str, Mapping[str, float]] | None:
+        """The class's testbench as text for plain ngspice and the full SKY130 library; None where there is none.
+
+        :return: a template that prints every metric as `name = value` in SI units, in which `@{name}` stands for a
+            number, or for what the report puts in (the sized circuit, the library, ...), and the numbers.
+        """
+        return None
+
+    @property
+    def port_names(self) -> tuple[str, ...]:
+        """Names of the ports, in the order of the class."""
+        return tuple(port.name for port in self.ports)
+
+    def judge(self, raw: Raw, policy: VerdictPolicy) -> str | None:
+        """The first reason for which the circuit does not work, or None when it works.
+
+        Geometry is not judged here: a sizing outside the model bins has no measurements at all.
+        """
+        missed = first_missed(self.checks(policy), raw)
+        return None if missed is None else missed.failure
+
+    def metrics_of(self, raw: Raw) -> dict[str, float]:
+        """The metrics of a working circuit. KeyError or TypeError here would be a fault of the verdict."""
+        return {name: float(raw[name]) for name in self.metrics.names}  # type: ignore[arg-type]
+
+    def severity(self, raw: Raw, policy: VerdictPolicy) -> float:
+        """How far a failing circuit lies below every working one: earlier in the verdict is worse, then by how much."""
+        missed = first_missed(self.checks(policy), raw)
+        return 0.0 if missed is None else missed.severity(raw)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return find_class, (self.name,)
+
+    def __repr__(self) -> str:
+        return f"<circuit class {self.name!r}>"
+
+
+@cache
+def _classes() -> dict[str, CircuitClass]:
+    found: dict[str, CircuitClass] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        circuit_class = point.load()
+        if not isinstance(circuit_class, CircuitClass) or circuit_class.name != point.name:
+            raise ConfigError(f"the entry point {point.name!r} of {ENTRY_POINTS} ({point.value}) is not such a class")
+        found[point.name] = circuit_class
+    return found
+
+
+def list_classes() -> list[str]:
+    """Names of the installed classes of circuits."""
+    return sorted(_classes())
+
+
+def find_class(name: str) -> CircuitClass:
+    """A class of circuits by its name.
+
+    :raises ConfigError: none has that name; the message lists those that are installed.
+    """
+    classes = _classes()
+    if name not in classes:
+        hint = "" if classes else ": zsgym must be installed (pip install -e .), its classes are found by entry points"
+        raise ConfigError(f"unknown class {name!r}. {did_you_mean(name, sorted(classes), 'Known')}{hint}")
+    return classes[name]
+
+
+def all_reasons(names: Sequence[str] = ()) -> list[str]:
+    """Reasons of failure of these classes (default: all), each once."""
+    return list(dict.fromkeys(reason for name in names or list_classes() for reason in find_class(name).reasons))

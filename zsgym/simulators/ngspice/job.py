@@ -1,0 +1,111 @@
+"""One evaluation in ngspice: a sized circuit in its testbench, stage by stage, as far as it deserves.
+
+The cold operating point needs gmin stepping, which costs more than a whole AC sweep. Every later analysis therefore
+starts from its node voltages (`.nodeset`); tolerances are tight, since a warm start ends after few iterations.
+"""
+
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from zsgym.classes.circuit_class import Bench
+from zsgym.classes.testbench import OperatingPoint, Stage, Wave, Waves
+from zsgym.simulators.ngspice.deck import SizedNetlist
+from zsgym.simulators.ngspice.engine import Engine, NonConvergenceError
+from zsgym.simulators.ngspice.testbench import DC_TOLERANCES, Translator, element_lines
+
+_prepared: set[type[Bench]] = set()
+
+
+@dataclass(slots=True)
+class Measurement:
+    """Raw measurements (SI), operating points, time spent per stage (s), waves when asked for.
+
+    `converged` is the one measurement that every class has: 1.0 when every analysis that was run converged, else 0.0.
+    """
+
+    raw: dict[str, float | None]
+    operating_points: dict[str, dict[str, float]] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    waves: Waves | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchJob:
+    """Everything that a worker needs for one evaluation."""
+
+    netlist: SizedNetlist
+    bench: Bench
+    keep_waves: bool = False
+
+    def prepare(self) -> None:
+        """See `Bench.prepare`; done once per kind of bench in a process."""
+        if type(self.bench) not in _prepared:
+            self.bench.prepare()
+            _prepared.add(type(self.bench))
+
+    def run(self, engine: Engine) -> Measurement:
+        """Run the stages that the bench wants, and measure them.
+
+        Non-convergence ends the evaluation with what was measured until then and `converged` at 0.
+        """
+        run = _Run(self, engine)
+        try:
+            for stage in run.translator.testbench.stages:
+                if self.bench.wants(stage.name, run.result.raw):
+                    run.stage(stage)
+            run.result.raw["converged"] = 1.0
+        except NonConvergenceError:
+            pass
+        if self.keep_waves:
+            run.result.waves = run.waves
+        return run.result
+
+
+class _Run:
+    def __init__(self, job: BenchJob, engine: Engine) -> None:
+        self.job, self.engine = job, engine
+        self.translator = Translator(job.bench.testbench)
+        self.result = Measurement(raw={"converged": 0.0})
+        self.waves: dict[str, Mapping[str, Wave]] = {}
+        self._deck = deck(job)
+        self._cold = True
+
+    def stage(self, stage: Stage) -> None:
+        started = clock.perf_counter()
+        nodes = self.job.netlist.nets if self._cold else {}
+        analyses = {wanted.name: self.translator.analysis(wanted, nodes) for wanted in stage.analyses}
+        found = self.engine.run(self._deck, list(analyses.values()))
+        for wanted in stage.analyses:
+            self.waves |= self.translator.waves(wanted, found[wanted.name], nodes)
+        first = stage.analyses[-1]
+        if self._cold and isinstance(first, OperatingPoint):
+            self._warm_up(self.waves[first.name])
+        self.result.raw |= self.job.bench.measure(stage.name, self.waves, self.result.operating_points)
+        self.result.stages[stage.name] = clock.perf_counter() - started
+
+    def _warm_up(self, point: Mapping[str, Wave]) -> None:
+        """Keep the operating points of the transistors, and start everything that follows from this solution."""
+        points = self.engine.operating_points()
+        names = self.job.netlist.transistors
+        self.result.operating_points = {name: points[element] for name, element in names.items()}
+        nets = self.job.netlist.nets
+        self._deck = deck(self.job, {nets[net]: float(point[net][0].real) for net in nets})
+        self.translator = Translator(self.translator.testbench)
+        self._cold = False
+
+
+def deck(job: BenchJob, nodeset: Mapping[str, float] | None = None) -> Sequence[str]:
+    """The lines of the deck. :param nodeset: node -> voltage (V) near which the solution lies."""
+    testbench = job.bench.testbench
+    lines = [
+        "* a circuit in its testbench",
+        f".option {DC_TOLERANCES}",
+        f".temp {testbench.temperature!r}",
+        *element_lines(testbench.elements),
+        *job.netlist.elements,
+        *job.netlist.models,
+    ]
+    if nodeset:
+        lines.append(".nodeset " + " ".join(f"v({node})={value!r}" for node, value in nodeset.items()))
+    return [*lines, ".end"]

@@ -1,0 +1,55 @@
+"""What a simulator answers: an outcome, one of three ways."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from zsgym.base.errors import SimulatorError
+from zsgym.classes.verdict import Raw
+
+
+class Status(StrEnum):
+    """Three ways, never two."""
+
+    SUCCESS = "success"
+    CIRCUIT_FAILURE = "circuit_failure"
+    INFRASTRUCTURE_ERROR = "infrastructure_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a simulator says about one case.
+
+    status: success, circuit_failure (the sizing is at fault) or infrastructure_error (nobody knows; never a label).
+    failure: the first reason, for circuit failures only: one of those that the class declares, or `predicted`.
+    metrics: canonical name -> SI value, for successes only.
+    raw: every measurement that was made, also for failures, so that a label can be recomputed under another policy.
+    operating_points: device -> quantity -> SI value, when the backend computes them.
+    p_valid: probability of success, from a surrogate; None from ngspice.
+    uncertainty: metric -> (low, high) prediction interval, from a surrogate; None from ngspice.
+    in_distribution: whether a surrogate was trained on anything alike; None from ngspice.
+    backend: name of the simulator that answered. error: message of an infrastructure error.
+    elapsed_s: wall time of this evaluation in seconds.
+    """
+
+    status: Status
+    failure: str | None = None
+    metrics: Mapping[str, float] | None = None
+    raw: Raw = field(default_factory=dict)
+    operating_points: Mapping[str, Mapping[str, float]] | None = None
+    p_valid: float | None = None
+    uncertainty: Mapping[str, tuple[float, float]] | None = None
+    in_distribution: bool | None = None
+    backend: str = ""
+    error: SimulatorError | None = None
+    elapsed_s: float = 0.0
+
+    @property
+    def success(self) -> bool:
+        """True when the circuit works."""
+        return self.status is Status.SUCCESS
+
+    @property
+    def label(self) -> int | None:
+        """1 for a success, 0 for a circuit failure, None (no label) for an infrastructure error."""
+        return {Status.SUCCESS: 1, Status.CIRCUIT_FAILURE: 0}.get(self.status)
