@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 import published_agents as agents
+import published_claims
 import published_spice as spice
 import published_surrogate as surrogate
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "claims": published_claims.claims,
     "sizing": agents.sizing,
     "training-rows": agents.training_rows,
     "ppo-curve": agents.ppo_curve,
