@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Steps and values."""

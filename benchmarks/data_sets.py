@@ -15,11 +15,11 @@ import numpy as np
 from common import RESULTS, format_table, provenance, write_json
 
 from surrogate.data import digest_of, read_rows
-from zsgym.errors import ConfigError
-from zsgym.outcome import Failure
+from zsgym.base.errors import ConfigError
+from zsgym.base.scripts import ending_in_one_line
+from zsgym.classes.amplifier import AMPLIFIER
 from zsgym.samples import read_table
 from zsgym.samples.dataset import info
-from zsgym.scripts import ending_in_one_line
 
 
 def read_set(path: Path) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with ending_in_one_line():
         sets = [read_set(path) for path in arguments.sets]
-    reasons = [reason.value for reason in Failure if any(reason.value in s["failures"] for s in sets)]
+    reasons = [reason for reason in AMPLIFIER.reasons if any(reason in s["failures"] for s in sets)]
     rows = [[reason, *(s["failures"].get(reason, 0) for s in sets)] for reason in reasons]
     totals = [[name, *(s[name] for s in sets)] for name in ("working", "rows", "infrastructure_errors")]
     header = ["", *(f"{s['circuit']}, {s['strategy']}" for s in sets)]

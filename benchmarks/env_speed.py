@@ -31,7 +31,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
-from zsgym.scripts import ending_in_one_line
+from zsgym.base.scripts import ending_in_one_line
 
 GOAL = 1500.0
 """Steps per second of PPO on the surrogate, with the log, on two cores: what the project asks of itself."""

@@ -1,6 +1,6 @@
 """Do the tests bite? Faults are put into a copy of the code, one at a time; a fault that no test notices has survived.
 
-    python benchmarks/mutants.py                    # every fault of mutants.yaml; prints a table, writes results/mutants.json
+    python benchmarks/mutants.py                    # every fault of mutants.yaml; writes results/mutants.json
     python benchmarks/mutants.py --only phase       # those whose title holds a word
 
 Each fault changes one line of the verdict, the measurements, the specs, the observation, the score or the belief. It

@@ -19,8 +19,8 @@ from common import RESULTS, format_table, new_figure, provenance, save_figure, w
 from curves import Curve, read_curves
 from numpy.typing import NDArray
 
-from zsgym.errors import ConfigError
-from zsgym.scripts import reason
+from zsgym.base.errors import ConfigError
+from zsgym.base.scripts import reason
 
 CURVES = {
     "sizing/validity_rate": "sizings that work",

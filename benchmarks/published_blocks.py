@@ -30,5 +30,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "spice-speed": spice.spice_speed,
     "spice-throughput": spice.spice_throughput,
     "spice-accuracy": spice.spice_accuracy,
+    "closed-loop": spice.closed_loop,
 }
 """Name in a page -> what is written there."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from zsgym import pdk
 from zsgym.circuits import Circuit
-from zsgym.outcome import Conditions
+from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.simulators.ngspice.process import read_raw
 
 Array = npt.NDArray[Any]
@@ -75,7 +75,12 @@ class Answer:
 
 
 def evaluate(
-    circuit: Circuit, sizing: Mapping[str, float], conditions: Conditions, flow: Flow, *, transient: bool = True
+    circuit: Circuit,
+    sizing: Mapping[str, float],
+    conditions: AmplifierConditions,
+    flow: Flow,
+    *,
+    transient: bool = True,
 ) -> Answer:
     """One evaluation by the published flow; `transient=False` leaves out its second launch."""
     small = _launch(_small_signal_deck(circuit, sizing, conditions, flow), flow, ("dc", "ac"))
@@ -87,7 +92,7 @@ def evaluate(
     return Answer(metrics, small.effort + step.effort, wave["time"], wave["out1"])
 
 
-def _head(circuit: Circuit, sizing: Mapping[str, float], conditions: Conditions, options: str) -> list[str]:
+def _head(circuit: Circuit, sizing: Mapping[str, float], conditions: AmplifierConditions, options: str) -> list[str]:
     return [
         f"* {circuit.name}, published flow",
         # As the published decks have it: the complete corner, by its includes.
@@ -117,7 +122,7 @@ def _buffer(circuit: Circuit, number: int, vdd: str, vss: str) -> list[str]:
     ]
 
 
-def _small_signal_deck(circuit: Circuit, sizing: Mapping[str, float], c: Conditions, flow: Flow) -> list[str]:
+def _small_signal_deck(circuit: Circuit, sizing: Mapping[str, float], c: AmplifierConditions, flow: Flow) -> list[str]:
     return [
         *_head(circuit, sizing, c, flow.dc_options),
         f"Vsupply vdd 0 {c.supply!r}",
@@ -153,7 +158,7 @@ def _small_signal_deck(circuit: Circuit, sizing: Mapping[str, float], c: Conditi
     ]
 
 
-def _transient_deck(circuit: Circuit, sizing: Mapping[str, float], c: Conditions, flow: Flow) -> list[str]:
+def _transient_deck(circuit: Circuit, sizing: Mapping[str, float], c: AmplifierConditions, flow: Flow) -> list[str]:
     s = STEP
     bound = f" 0 {flow.max_time_step!r}" if flow.max_time_step else ""
     return [
@@ -206,7 +211,9 @@ def _run_ngspice(work: Path) -> Effort:
     return Effort(time.perf_counter() - started, usage.ru_utime + usage.ru_stime)
 
 
-def _small_signal_metrics(dc: Mapping[str, Array], ac: Mapping[str, Array], c: Conditions) -> dict[str, float | None]:
+def _small_signal_metrics(
+    dc: Mapping[str, Array], ac: Mapping[str, Array], c: AmplifierConditions
+) -> dict[str, float | None]:
     """What the published `meas` statements read."""
     output = dc["out5"]
     celsius = np.arange(-40.0, 126.0)

@@ -2,13 +2,13 @@
 
 from published_markdown import percent, read, table
 
-from zsgym.outcome import Failure
+from zsgym.classes.amplifier import AMPLIFIER
 
 
 def data_sets() -> str:
     """What became of the sizings of each data set."""
     sets = read("data_sets")["sets"]
-    reasons = [reason.value for reason in Failure if any(reason.value in s["failures"] for s in sets)]
+    reasons = [reason for reason in AMPLIFIER.reasons if any(reason in s["failures"] for s in sets)]
     rows = [["rows", *(f"{s['rows']:,}" for s in sets)]]
     rows += [[f"`{r}`", *(percent(s["failures"].get(r, 0) / s["rows"], 1) for s in sets)] for r in reasons]
     rows.append(["**works**", *(f"**{percent(s['working'] / s['rows'], 1)}**" for s in sets)])
@@ -45,3 +45,18 @@ def spice_accuracy() -> str:
         for name, m in accuracy["metrics"].items()
     ]
     return table([f"metric, {accuracy['sizings']} sizings", "as shipped", "converged"], rows)
+
+
+def closed_loop() -> str:
+    """What closing the loop really has changed: labels, and the metrics of the step response."""
+    rows = []
+    for circuit, found in read("closed_loop")["circuits"].items():
+        moved = sum(found["moved"].values())
+        cells = [circuit.upper(), f"{moved} of {found['sizings']}"]
+        for name in ("slew_rate", "settling_time", "tc"):
+            m = found["metrics"][name]
+            cells.append(" / ".join(percent(m[which], 2) for which in ("median", "p90", "max")))
+        rows.append(cells)
+    spread = "median / 90 % / largest"
+    header = ["circuit", "labels changed", f"`slew_rate`, {spread}", f"`settling_time`, {spread}", f"`tc`, {spread}"]
+    return table(header, rows)

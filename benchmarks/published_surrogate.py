@@ -6,8 +6,8 @@ from typing import Any
 
 from published_markdown import percent, read, table
 
-from zsgym.metrics import METRIC_NAMES
-from zsgym.quantities import quantity
+from zsgym.base.quantities import quantity
+from zsgym.classes.amplifier import METRICS
 
 _ABLATION = "fast-"
 """Checkpoints with such a name are variants of the shipped model, which only the table of variants shows."""
@@ -111,7 +111,7 @@ def metric_errors() -> str:
     result = read("surrogate_vs_spice")
     names = _widest(result)
     rows = []
-    for metric in METRIC_NAMES:
+    for metric in METRICS.names:
         cells = []
         for name in names:
             m = result["results"][name]["fast"]["metrics"][metric]

@@ -15,9 +15,9 @@ from typing import Any
 
 from common import COLOURS, RESULTS, format_table, new_figure, provenance, save_figure, write_json
 
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.scripts import ending_in_one_line, reason
+from zsgym.base.errors import ConfigError
+from zsgym.base.scripts import ending_in_one_line, reason
+from zsgym.classes.amplifier import METRICS
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -149,11 +149,11 @@ def _draw_share(axis: Any, run: Mapping[str, Any], colour: str) -> None:
 def _draw_metrics(axis: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     for run, colour in zip(runs, COLOURS, strict=False):
         for point, marker, alpha in ((run["points"][0], "o", 0.45), (run["points"][-1], "D", 1.0)):
-            gaps = [point["metric_gap"].get(name) for name in METRIC_NAMES]
-            axis.plot(gaps, range(len(METRIC_NAMES)), marker, color=colour, alpha=alpha)
+            gaps = [point["metric_gap"].get(name) for name in METRICS.names]
+            axis.plot(gaps, range(len(METRICS.names)), marker, color=colour, alpha=alpha)
     axis.plot([], [], "o", color="#7f7f7f", alpha=0.45, label="before the first round")
     axis.plot([], [], "D", color="#7f7f7f", label="after the last")
-    axis.set_yticks(range(len(METRIC_NAMES)), METRIC_NAMES)
+    axis.set_yticks(range(len(METRICS.names)), METRICS.names)
     axis.invert_yaxis()
     axis.set(title="The same by metric, on the designs", xlim=(0, None))
     axis.legend(fontsize=7)

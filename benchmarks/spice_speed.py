@@ -29,11 +29,11 @@ from spice_tables import DRAWN, draw, report
 from tqdm import tqdm
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.sampling import sample
-from zsgym.simulators.ngspice.amplifier import Measurement
-from zsgym.simulators.ngspice.measurements import step_response
+from zsgym.classes.amplifier import AmplifierPolicy
+from zsgym.classes.amplifier.measurements import Step, step_response
+from zsgym.datasets import sample
+from zsgym.simulators.ngspice.job import Measurement
 from zsgym.simulators.ngspice.simulator import NgspiceSimulator
-from zsgym.verdict import judge
 
 PARTS = ("throughput", "stages", "published", "stability")
 STAGES = ("operating_point", "small_signal", "stability", "temperature", "transient", "overhead")
@@ -50,7 +50,7 @@ def working_sizings(circuit: Circuit, simulator: NgspiceSimulator, count: int, s
     found: list[Sizing] = []
     for index in range(100 * count):
         sizing = sample(circuit, "uniform", seed, index)
-        if simulator.simulate([sizing])[0].success:
+        if simulator.simulate(circuit.cases([sizing]))[0].success:
             found.append(sizing)
         if len(found) == count:
             return found
@@ -68,14 +68,14 @@ def measure_speed_and_accuracy(
     differences: dict[str, dict[str, list[float]]] = {}
     ties = []
     for number, sizing in enumerate(tqdm(sizings, desc="published flow", unit="sizing")):
-        raw = simulator.simulate([sizing])[0].raw
+        raw = simulator.simulate(circuit.cases([sizing]))[0].raw
         if number < n_shipped:
             efforts[SHIPPED].append(evaluate(circuit, sizing, circuit.conditions, AS_SHIPPED).effort)
         shipped = evaluate(circuit, sizing, circuit.conditions, ONE_THREAD)
         efforts[SINGLE].append(shipped.effort)
         efforts[OURS].append(_our_effort(simulator, sizing))
         converged = evaluate(circuit, sizing, circuit.conditions, CONVERGED)
-        steps = [step_response(converged.time, converged.output, STEP, b) for b in _bands(simulator)]
+        steps = [step_response(converged.time, converged.output, Step(**STEP), b) for b in _bands(simulator)]
         for label, reference in (("shipped", shipped.metrics), ("converged", converged.metrics | steps[1])):
             for name in reference:
                 if name in ("static_error", "ringing"):
@@ -104,14 +104,20 @@ def _known(values: Mapping[str, float | None], name: str) -> float:
 def _bands(simulator: NgspiceSimulator) -> list[float]:
     """The settling band, and slightly narrower and wider ones. Where settling jumps between them, a ripple just touches
     the band: a tie, which no simulator can call."""
-    band = simulator.policy.settling_band
+    band = _policy(simulator).settling_band
     return [band * (1.0 - _TIE), band, band * (1.0 + _TIE)]
+
+
+def _policy(simulator: NgspiceSimulator) -> AmplifierPolicy:
+    assert isinstance(simulator.policy, AmplifierPolicy)
+    return simulator.policy
 
 
 def _our_effort(simulator: NgspiceSimulator, sizing: Sizing) -> Effort:
     """Of one evaluation: median wall time, mean processor time of this process and its workers."""
     before = family_cpu_s()
-    walls = [timed(lambda: simulator.simulate([sizing]))[1] for _ in range(_REPEATS)]
+    cases = simulator.circuit.cases([sizing])
+    walls = [timed(lambda: simulator.simulate(cases))[1] for _ in range(_REPEATS)]
     return Effort(float(np.median(walls)), (family_cpu_s() - before) / _REPEATS)
 
 
@@ -129,12 +135,12 @@ def measure_throughput(circuit: Circuit, workers: int, count: int, seed: int) ->
     """Evaluations per second on uniform sizings, failures included, and resident memory on the way."""
     batch = 100
     with NgspiceSimulator(circuit, workers=workers) as simulator:
-        simulator.simulate([sample(circuit, "uniform", seed, 10**6 + i) for i in range(batch)])
+        simulator.simulate(circuit.cases([sample(circuit, "uniform", seed, 10**6 + i) for i in range(batch)]))
         memory, reasons, seconds = [family_resident_mib()], Counter[str](), 0.0
         before = family_cpu_s()
         for start in tqdm(range(0, count, batch), desc="throughput", unit=f"x{batch}"):
             sizings = [sample(circuit, "uniform", seed, i) for i in range(start, start + batch)]
-            outcomes, elapsed = timed(partial(simulator.simulate, sizings))
+            outcomes, elapsed = timed(partial(simulator.simulate, circuit.cases(sizings)))
             seconds += elapsed
             reasons.update(str(outcome.failure or "works") for outcome in outcomes)
             memory.append(family_resident_mib())
@@ -156,15 +162,17 @@ def measure_throughput(circuit: Circuit, workers: int, count: int, seed: int) ->
 def measure_stages(circuit: Circuit, simulator: NgspiceSimulator, count: int, seed: int) -> dict[str, Any]:
     """Mean milliseconds per stage, of working sizings and of failures; `overhead` is the rest: fork, pipes, verdict."""
     spent: dict[str, list[dict[str, float]]] = {"works": [], "fails": []}
-    simulator.measure([sample(circuit, "uniform", seed, 10**6 + i) for i in range(10)])  # starts and warms the worker
+    simulator.measure(circuit.cases([sample(circuit, "uniform", seed, 10**6 + i) for i in range(10)]))  # warms it up
     for index in tqdm(range(count), desc="stages", unit="sizing"):
         sizing = sample(circuit, "uniform", seed, index)
-        (measured,), wall = timed(partial(simulator.measure, [sizing], errors="raise"))
+        (measured,), wall = timed(partial(simulator.measure, circuit.cases([sizing]), errors="raise"))
         if not isinstance(measured, Measurement):
             continue
         stages = {name: 1e3 * seconds for name, seconds in measured.stages.items()}
         stages["overhead"] = 1e3 * wall - sum(stages.values())
-        spent["works" if judge(measured.raw, simulator.policy) is None else "fails"].append(stages)
+        spent["works" if circuit.circuit_class.judge(measured.raw, simulator.policy) is None else "fails"].append(
+            stages
+        )
     return {
         kind: {"sizings": len(rows)} | {stage: np.mean([row.get(stage, 0.0) for row in rows]) for stage in STAGES}
         for kind, rows in spent.items()
@@ -181,11 +189,11 @@ def measure_stability(circuit: Circuit, strategy: str, count: int, seed: int) ->
     points: list[float] = []
     with NgspiceSimulator(circuit, keep_waveforms=True) as simulator, tqdm(total=count, desc=circuit.name) as bar:
         while table.total() < count:
-            (measured,) = simulator.measure([sample(circuit, strategy, seed, index)], errors="raise")
+            (measured,) = simulator.measure(circuit.cases([sample(circuit, strategy, seed, index)]), errors="raise")
             index += 1
             if not isinstance(measured, Measurement) or not _is_live(measured, simulator):
                 continue
-            raw, policy = measured.raw, simulator.policy
+            raw, policy = measured.raw, _policy(simulator)
             comes_to_rest = raw["transient_complete"] == 1.0 and _known(raw, "ringing") <= policy.max_ringing
             poles = "left" if _known(raw, "max_pole_real") <= policy.max_pole_real else "right"
             table[f"{poles} half-plane, {'comes to rest' if comes_to_rest else 'oscillates'}"] += 1
@@ -202,7 +210,8 @@ def measure_stability(circuit: Circuit, strategy: str, count: int, seed: int) ->
 
 
 def _is_live(measured: Measurement, simulator: NgspiceSimulator) -> bool:
-    return judge(measured.raw, simulator.policy) not in ("no_convergence", "operating_point", "no_gain")
+    failure = simulator.circuit.circuit_class.judge(measured.raw, simulator.policy)
+    return failure not in ("no_convergence", "operating_point", "no_gain")
 
 
 def run_part(part: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from surrogate_scores import Answers
 from surrogate.data import Normaliser
 from surrogate.scores import r_squared
 from surrogate.transforms import Transform
-from zsgym.metrics import METRICS, Metric
+from zsgym.classes import Metric
+from zsgym.classes.amplifier import METRICS
 
 FloatArray = NDArray[np.float64]
 

@@ -16,11 +16,11 @@ from surrogate.graph import DEVICE_TYPES, GLOBAL, N_FEATURES, PIN_TYPES, pin_gra
 from surrogate.losses import losses
 from surrogate.model import Prediction
 from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_NAMES
+from zsgym.classes.amplifier import METRICS
 
 FloatArray = NDArray[np.float64]
 
-_N_METRICS, _N_AUXILIARY = len(METRIC_NAMES), len(AUXILIARY)
+_N_METRICS, _N_AUXILIARY = len(METRICS.names), len(AUXILIARY)
 _CHUNK = 512
 
 

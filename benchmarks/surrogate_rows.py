@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from surrogate.data import SIDES, Normaliser, Rows, Side, digest_of, read_rows
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.pdk.geometry import inside_models
+from zsgym.circuits.geometry import inside_models
 from zsgym.samples import read_table
 from zsgym.samples.parquet import write_part
 

@@ -15,13 +15,15 @@ from surrogate_networks import Raw
 from surrogate.calibration import Calibration, CalibrationRows, calibrate, probability
 from surrogate.checkpoint import Checkpoint
 from surrogate.data import Normaliser, Rows
-from surrogate.predict import Predictions, Predictor
+from surrogate.predict import Predictor
 from surrogate.scores import auroc, average_precision, brier, calibration_error, failures_caught, r_squared
 from surrogate.transforms import CLIP, Transform
 from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES
-from zsgym.simulators.hybrid import HybridSimulator, SurrogateLike
-from zsgym.specs import FAILURE_REWARD, Targets, reward, spec_margins
+from zsgym.classes import Targets
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes.specs import FAILURE_REWARD, reward
+from zsgym.simulators.base import Predictions, PredictiveSimulator
+from zsgym.simulators.hybrid import HybridSimulator
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -142,13 +144,13 @@ def metric_scores(rows: Rows, answers: Answers, scales: Normaliser) -> dict[str,
     """
     scores = {}
     answered = answers.valid[rows.valid]
-    for k, (name, scale) in enumerate(zip(METRIC_NAMES, scales.metrics, strict=True)):
+    for k, (name, scale) in enumerate(zip(METRICS.names, scales.metrics, strict=True)):
         columns = (a[rows.valid, k] for a in (rows.measured, answers.metrics, answers.low, answers.high))
         truth, guess, low, high = columns
         error = np.abs(guess - truth)
         relative = error / np.maximum(np.abs(truth), 1e-30)
         scores[name] = {
-            "unit": METRIC_BY_NAME[name].unit,
+            "unit": METRICS[name].unit,
             "scale": scale.kind,
             "r2": r_squared(_scaled(truth, scale), _scaled(guess, scale)),
             "r2_answered": r_squared(_scaled(truth[answered], scale), _scaled(guess[answered], scale)),
@@ -185,14 +187,14 @@ def margins(metrics: FloatArray, targets: Targets) -> FloatArray:
     out = np.full((len(metrics), len(targets)), np.nan)
     for row, values in enumerate(metrics.tolist()):
         if all(map(np.isfinite, values)):
-            out[row] = list(spec_margins(dict(zip(METRIC_NAMES, values, strict=True)), targets).values())
+            out[row] = list(METRICS.margins(dict(zip(METRICS.names, values, strict=True)), targets).values())
     return out
 
 
 def median_targets(rows: Rows) -> dict[str, float]:
     """Targets that half of the working rows meet, each: the hardest ones to decide."""
     working = rows.measured[rows.valid]
-    return {name: float(np.median(np.abs(working[:, k]))) for k, name in enumerate(METRIC_NAMES)}
+    return {name: float(np.median(np.abs(working[:, k]))) for k, name in enumerate(METRICS.names)}
 
 
 def decision_scores(rows: Rows, answers: Answers, targets: Targets) -> Scores:
@@ -275,5 +277,5 @@ class _Named:
 
 
 def _policy(circuit: Circuit, confidence: float, targets: Targets) -> HybridSimulator:
-    stand_in = cast(SurrogateLike, _Named(circuit))
+    stand_in = cast(PredictiveSimulator, _Named(circuit))
     return HybridSimulator(stand_in, stand_in, confidence=confidence, targets=targets)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from surrogate.checkpoint import Checkpoint
 from surrogate.predict import Predictor
-from zsgym.circuits import Circuit
-from zsgym.outcome import Sizing
+from zsgym.circuits import Cases, Circuit
 from zsgym.simulators.base import Simulator
 
 
@@ -38,7 +37,7 @@ def measure_speed(
     :param simulated: sizings per round for ngspice. :param batch: sizings per call of the surrogate, at most; fewer
         for a model that would need more than a second for them.
     """
-    sizings = [circuit.sizing(vector) for vector in vectors]
+    sizings = circuit.cases(vectors)
     predictor = Predictor(checkpoint, circuit)
     rates: dict[str, list[float]] = {"ngspice": [], "surrogate": [], "predictor": []}
     cores = os.sched_getaffinity(0)
@@ -46,10 +45,10 @@ def measure_speed(
     os.sched_setaffinity(0, {core})
     try:
         truth.simulate(sizings[:2])  # starts the worker and loads the models
-        many = [sizings[k % len(sizings)] for k in range(_affordable(surrogate, sizings, batch))]
-        table = np.array([circuit.vector(sizing) for sizing in many])
+        many = _repeated(sizings, range(_affordable(surrogate, sizings, batch)))
+        table = many.vectors
         for k in tqdm(range(rounds), desc=f"speed, {circuit.name}", unit="round", leave=False):
-            asked = [sizings[(k * simulated + j) % len(sizings)] for j in range(simulated)]
+            asked = _repeated(sizings, range(k * simulated, (k + 1) * simulated))
             rates["ngspice"].append(_rate(len(asked), lambda asked=asked: truth.simulate(asked)))  # type: ignore[misc]
             rates["surrogate"].append(_rate(len(many), lambda: surrogate.simulate(many)))
             rates["predictor"].append(_rate(len(many), lambda: predictor.predict(table)))
@@ -71,9 +70,14 @@ def measure_speed(
     }
 
 
-def _affordable(surrogate: Simulator, sizings: Sequence[Sizing], batch: int) -> int:
+def _repeated(cases: Cases, positions: Iterable[int]) -> Cases:
+    """Cases at these positions, over and over."""
+    return cases[[position % len(cases) for position in positions]]
+
+
+def _affordable(surrogate: Simulator, sizings: Cases, batch: int) -> int:
     """A batch size that takes about a second, not above `batch`."""
-    trial = [sizings[k % len(sizings)] for k in range(32)]
+    trial = _repeated(sizings, range(32))
     surrogate.simulate(trial)
     return min(max(int(_rate(len(trial), lambda: surrogate.simulate(trial))), len(trial)), batch)
 
@@ -85,6 +89,6 @@ def _rate(count: int, work: Callable[[], object]) -> float:
     return count / (time.perf_counter() - started)
 
 
-def _latencies(surrogate: Simulator, sizings: Sequence[Sizing], singles: int) -> list[float]:
+def _latencies(surrogate: Simulator, sizings: Cases, singles: int) -> list[float]:
     """Milliseconds of single calls."""
-    return [1e3 / _rate(1, lambda k=k: surrogate.simulate([sizings[k % len(sizings)]])) for k in range(singles)]  # type: ignore[misc]
+    return [1e3 / _rate(1, lambda k=k: surrogate.simulate(_repeated(sizings, [k]))) for k in range(singles)]  # type: ignore[misc]

@@ -5,7 +5,7 @@ from typing import Any
 
 from common import display_unit, format_table
 
-from zsgym.metrics import METRIC_BY_NAME
+from zsgym.classes.amplifier import METRICS
 
 Results = Mapping[str, Mapping[str, Any]]
 """Name of the test set -> model -> scores."""
@@ -80,7 +80,7 @@ def metric_table(title: str, scores: Mapping[str, Any]) -> str:
     )  # fmt: skip
     rows = []
     for name, s in scores["metrics"].items():
-        factor, unit = display_unit(METRIC_BY_NAME[name].unit)
+        factor, unit = display_unit(METRICS[name].unit)
         rows.append(
             (
                 name, s["scale"], s["r2"], s["r2_physical"], s["mae"] * factor, unit, s["mape"], s["median_ape"],

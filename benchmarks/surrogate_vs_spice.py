@@ -43,7 +43,7 @@ from tqdm import tqdm
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.config import CalibrationConfig
 from surrogate.data import Rows
-from zsgym.files import new_file
+from zsgym.base.files import new_file
 from zsgym.simulators import make_simulator
 
 CONFIDENCES = (0.8, 0.9, 0.95, 0.99)

@@ -19,13 +19,13 @@ from common import RESULTS, format_table, new_figure, provenance, save_figure, w
 from curves import read_curves
 
 from surrogate.checkpoint import Checkpoint
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.scripts import ending_in_one_line
+from zsgym.base.errors import ConfigError
+from zsgym.base.scripts import ending_in_one_line
+from zsgym.classes.amplifier import METRICS
 
 _SPEED = "rows_per_s"
 _AUROC = "validation/auroc"
-_R2 = [f"r2/{name}" for name in METRIC_NAMES]
+_R2 = [f"r2/{name}" for name in METRICS.names]
 
 
 def read_run(folder: Path) -> dict[str, Any]:

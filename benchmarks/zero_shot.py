@@ -47,7 +47,7 @@ from surrogate.graph import topology_tensors
 from surrogate.predict import ZeroShotWarning
 from surrogate.train import train
 from surrogate.trainer import Trainer, predict_all
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 
 _HELD_BACK = 0.2
 """Share of the few rows that stops the training and calibrates."""
