@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from zsgym import pdk
 from zsgym.circuits import Circuit
+from zsgym.classes import Conditions
 from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.simulators.ngspice.process import read_raw
 
@@ -77,12 +78,13 @@ class Answer:
 def evaluate(
     circuit: Circuit,
     sizing: Mapping[str, float],
-    conditions: AmplifierConditions,
+    conditions: Conditions,
     flow: Flow,
     *,
     transient: bool = True,
 ) -> Answer:
     """One evaluation by the published flow; `transient=False` leaves out its second launch."""
+    assert isinstance(conditions, AmplifierConditions)
     small = _launch(_small_signal_deck(circuit, sizing, conditions, flow), flow, ("dc", "ac"))
     metrics = _small_signal_metrics(small.plots["dc"], small.plots["ac"], conditions)
     if not transient:
