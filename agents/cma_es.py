@@ -28,8 +28,8 @@ with warnings.catch_warnings():
         raise SystemExit('error: this agent needs the package cma: pip install "zsgym[bench]"') from None
 
 from agents.command import Arguments, main, option
-from agents.loop import MakeOptimiser
 from zsgym.errors import ConfigError
+from zsgym.sizing.loop import MakeOptimiser
 
 FloatArray = NDArray[np.float64]
 
@@ -57,11 +57,11 @@ class CmaEs:
         self._strategy = self._begin(np.full(dimension, 0.5) if start is None else start)
 
     def ask(self) -> FloatArray:
-        """See `agents.loop.Optimiser`."""
+        """See `zsgym.sizing.loop.Optimiser`."""
         return np.array(self._strategy.ask())
 
     def tell(self, positions: FloatArray, values: FloatArray) -> None:
-        """See `agents.loop.Optimiser`."""
+        """See `zsgym.sizing.loop.Optimiser`."""
         self._strategy.tell(list(positions), (-values).tolist())
         if self._strategy.stop():
             self._population = min(2 * self._population, self._largest)

@@ -16,10 +16,6 @@ import gymnasium as gym
 import torch
 
 import zsgym  # noqa: F401  (registers the environments)
-from agents.belief import Belief
-from agents.loop import MakeOptimiser, Propose, propose_and_verify, proposer, search
-from agents.problems import load_problem
-from agents.search import Design, Problem, distinct
 from surrogate.checkpoint import Checkpoint, shipped
 from zsgym.circuits import Circuit, did_you_mean, load_circuit
 from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
@@ -28,6 +24,11 @@ from zsgym.quantities import counted
 from zsgym.report.search import SearchHistory, Simulation
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import INTERRUPTED, ending_in_one_line
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.designs import distinct
+from zsgym.sizing.loop import MakeOptimiser, Propose, propose_and_verify, proposer, search
+from zsgym.sizing.named_problems import load_problem
+from zsgym.sizing.problem import Design, Problem
 from zsgym.specs import exactly
 from zsgym.tables import spec_table
 

@@ -2,7 +2,7 @@
 
 The surrogate is differentiable from the sizing to the probability that it is feasible, so that Adam climbs from many
 starts at once; counts are relaxed first, then rounded and kept while the other parameters settle. The best design is
-simulated. If it misses a spec, the belief is corrected there (see `agents.belief`) and the climb goes on.
+simulated. If it misses a spec, the belief is corrected there (see `zsgym.sizing.belief`) and the climb goes on.
 
     python agents/gradient.py --env zsgym/NMCF-v0 --seed 1
 """
@@ -23,11 +23,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agents.belief import Belief
 from agents.command import Arguments, main, option
-from agents.loop import FRESH_LOOK, different
-from agents.search import Design, score
 from zsgym.errors import ConfigError
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import FRESH_LOOK, different
+from zsgym.sizing.problem import Design
+from zsgym.sizing.score import score
 
 FloatArray = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class Ascent:
         self._ends = torch.empty(0)
 
     def __call__(self, belief: Belief, simulated: Sequence[Design], k: int) -> FloatArray:
-        """See `agents.loop.Propose`."""
+        """See `zsgym.sizing.loop.Propose`."""
         fresh = self._rounds % FRESH_LOOK == 0 or not simulated
         if fresh:
             ends, values = self._climb(belief, self._look_around(belief), self._steps, self._rate)

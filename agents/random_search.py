@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agents.command import Arguments, main, option
-from agents.loop import MakeOptimiser
+from zsgym.sizing.loop import MakeOptimiser
 
 FloatArray = NDArray[np.float64]
 
@@ -44,14 +44,14 @@ class RandomSearch:
         self._explore = explore if start is None else 0
 
     def ask(self) -> FloatArray:
-        """See `agents.loop.Optimiser`."""
+        """See `zsgym.sizing.loop.Optimiser`."""
         if self._explore > 0:
             return self._generator.uniform(size=(1, len(self._best)))
         step = self._width * self._generator.standard_normal((1, len(self._best)))
         return np.clip(self._best + step, 0.0, 1.0)
 
     def tell(self, positions: FloatArray, values: FloatArray) -> None:
-        """See `agents.loop.Optimiser`."""
+        """See `zsgym.sizing.loop.Optimiser`."""
         better = values[0] > self._value
         if better:
             self._best, self._value = positions[0], values[0]

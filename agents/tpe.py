@@ -23,8 +23,8 @@ except ImportError:
     raise SystemExit('error: this agent needs the package optuna: pip install "zsgym[bench]"') from None
 
 from agents.command import Arguments, main, option
-from agents.loop import MakeOptimiser
 from zsgym.errors import ConfigError
+from zsgym.sizing.loop import MakeOptimiser
 
 FloatArray = NDArray[np.float64]
 
@@ -60,12 +60,12 @@ class Tpe:
             self._study.enqueue_trial(dict(zip(self._space, start.tolist(), strict=True)))
 
     def ask(self) -> FloatArray:
-        """See `agents.loop.Optimiser`."""
+        """See `zsgym.sizing.loop.Optimiser`."""
         self._trial = self._study.ask(self._space)
         return np.array([[self._trial.params[name] for name in self._space]])
 
     def tell(self, positions: FloatArray, values: FloatArray) -> None:
-        """See `agents.loop.Optimiser`."""
+        """See `zsgym.sizing.loop.Optimiser`."""
         self._study.tell(self._trial, float(values[0]))
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agents.belief import Belief
 from agents.cma_es import cma_es
 from agents.gradient import Ascent
-from agents.loop import MakeOptimiser, Propose, Solve, propose_and_verify, proposer, search
 from agents.random_search import random_search
-from agents.search import Problem
 from agents.tpe import tpe
 from surrogate.checkpoint import Checkpoint
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import MakeOptimiser, Propose, Solve, propose_and_verify, proposer, search
+from zsgym.sizing.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,7 @@ import torch
 pytest.importorskip("cma")
 pytest.importorskip("optuna")
 
-from agents import cma_es, command, gradient, loop, random_search, tpe
-from agents.belief import Belief
-from agents.search import LogScale, Problem
+from agents import cma_es, command, gradient, random_search, tpe
 from surrogate.checkpoint import Checkpoint
 from surrogate.graph import group_features, topology_tensors
 from surrogate.predict import Predictor
@@ -28,6 +26,10 @@ from zsgym.circuits import Circuit
 from zsgym.metrics import METRIC_NAMES
 from zsgym.outcome import Conditions, Outcome, Sizing, Status
 from zsgym.report.search import SearchHistory
+from zsgym.sizing import loop
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.problem import Problem
+from zsgym.sizing.scale import LogScale
 
 MAKERS = {
     "cma_es": cma_es.cma_es(10),

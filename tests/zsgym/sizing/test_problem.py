@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from agents.problems import list_problems, load_problem
-from agents.search import BudgetSpent, Design, LogScale, Problem, distinct, score, verify
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf, nmcnr
 from zsgym.circuits import Circuit
@@ -20,6 +18,11 @@ from zsgym.errors import ConfigError, SimulatorCrashError
 from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
 from zsgym.pdk.geometry import inside_models
 from zsgym.samples import read_errors, read_samples
+from zsgym.sizing.designs import distinct, verify
+from zsgym.sizing.named_problems import list_problems, load_problem
+from zsgym.sizing.problem import BudgetSpent, Design, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 from zsgym.specs import FAILURE_REWARD, exactly
 
 

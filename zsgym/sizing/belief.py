@@ -25,7 +25,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.search import Design, LogScale, score
 from surrogate.checkpoint import Checkpoint
 from surrogate.config import CalibrationConfig
 from surrogate.graph import group_features, topology_tensors
@@ -34,6 +33,9 @@ from surrogate.transforms import CLIP, Transform
 from zsgym.circuits import Circuit
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.outcome import Failure
+from zsgym.sizing.problem import Design
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 FloatArray = NDArray[np.float64]
 

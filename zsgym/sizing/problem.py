@@ -1,4 +1,4 @@
-"""What all agents share: a sizing problem with a simulation budget, designs, and the graded score of an optimiser.
+"""A sizing problem with a simulation budget: answers sizings, judges them by its specs, counts and logs.
 
     with Problem(load_circuit("nmcf"), budget=400) as problem:
         designs = problem.evaluate(np.random.default_rng(1).uniform(-1, 1, (20, problem.dimension)))
@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -22,11 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 from zsgym.circuits import Circuit
 from zsgym.errors import ConfigError, SimulatorError, ZsgymError
 from zsgym.metrics import METRIC_BY_NAME, Better
-from zsgym.outcome import Failure, Outcome, Status
+from zsgym.outcome import Outcome, Status
 from zsgym.paths import log_dir
-from zsgym.pdk.geometry import SIZE_LIMITS
 from zsgym.samples import ErrorRecord, Sample, SampleLog
 from zsgym.simulators import Simulator, make_simulator
+from zsgym.sizing.score import score
 from zsgym.specs import FAILURE_REWARD, meets_all, resolve_targets, reward, spec_margins
 
 FloatArray = NDArray[np.float64]
@@ -228,128 +228,3 @@ def _worse_ends(intervals: Mapping[str, tuple[float, float]]) -> dict[str, float
         end = low if better is Better.HIGH else high if better is Better.LOW else max(abs(low), abs(high))
         worse[name] = min(max(end, -1e30), 1e30)  # an interval that promises nothing is infinite
     return worse
-
-
-_FAILING = -13.0
-"""Every working sizing scores above this: at most eleven specs missed completely, and a doubt of at most one."""
-_PENALTY = {
-    Failure.GEOMETRY: 27.0,
-    Failure.NO_CONVERGENCE: 24.0,
-    Failure.OPERATING_POINT: 18.0,
-    Failure.NO_GAIN: 15.0,
-    Failure.UNSTABLE: 3.0,
-    Failure.UNSETTLED: 1.0,
-    Failure.UNPHYSICAL: 0.0,
-    Failure.PREDICTED: 0.0,
-}
-"""How far each failure lies below the worst working sizing, before it is graded: earlier in the verdict is worse."""
-
-
-def score(design: Design) -> float:
-    """What an optimiser maximises: finite and graded everywhere, where the reward of the environments is flat.
-
-    A working sizing scores its reward; one that a surrogate expects to work, the mean of the reward at its prediction
-    and at the worse ends of its intervals, plus the logarithm of `p_valid` (at least -1). A failing one scores below
-    every working one, by how badly it fails: the earlier the reason in the verdict the worse, then the output's error
-    (V), the right-half-plane pole (decades of rad/s) or the static error; a predicted failure by `p_valid`.
-    """
-    outcome = design.outcome
-    if outcome.success:
-        doubt = 0.0 if outcome.p_valid is None else max(math.log(max(outcome.p_valid, 1e-12)), -1.0)
-        return 0.5 * (design.reward + design.cautious) + doubt
-    if outcome.failure is None:
-        raise ValueError("an infrastructure error says nothing about a sizing: it cannot be scored")
-    return _FAILING - _PENALTY[outcome.failure] - _severity(outcome)
-
-
-def _severity(outcome: Outcome) -> float:
-    """How badly a sizing fails among those with the same reason; within the gap to the next reason of `_PENALTY`."""
-    raw = outcome.raw
-    if outcome.failure is Failure.OPERATING_POINT:
-        return min(max(raw.get("output_error") or 0.0, 0.0), 1.8) / 1.8 * 6.0
-    if outcome.failure is Failure.NO_GAIN:
-        return 2.0 * (1.0 - min(max(raw.get("dc_gain") or 0.0, 0.0), 100.0) / 100.0)
-    if outcome.failure is Failure.UNSTABLE:
-        return min(math.log10(1.0 + max(raw.get("max_pole_real") or 0.0, 0.0)), 10.0)
-    if outcome.failure is Failure.UNSETTLED:
-        return 2.0 * min(max(raw.get("static_error") or 0.0, 0.0), 1.0)
-    if outcome.failure is Failure.PREDICTED:
-        return 14.0 * (1.0 - (outcome.p_valid or 0.0))
-    return 0.0
-
-
-def distinct(designs: Iterable[Design], k: int, distance: float = 0.1) -> list[Design]:
-    """The k best designs by `score`, no two of which are nearer than `distance` along every parameter.
-
-    :param distance: in unit values; 0.1 is a twentieth of a parameter's range.
-    """
-    chosen: list[Design] = []
-    for design in sorted(designs, key=score, reverse=True):
-        if len(chosen) >= k:
-            break
-        if all(np.abs(design.unit - other.unit).max() >= distance for other in chosen):
-            chosen.append(design)
-    return chosen
-
-
-def verify(
-    designs: Iterable[Design], truth: Problem, k: int, *, every: bool = False, distance: float = 0.1
-) -> list[Design]:
-    """Up to k distinct designs as another backend sees them, best first; ends at the first feasible one.
-
-    :param truth: usually of ngspice; its budget counts, and running out of it ends the verification.
-    :param every: verify all k, in one batch. :param distance: see `distinct`.
-    """
-    candidates = distinct(designs, k, distance)
-    verified: list[Design] = []
-    try:
-        if every and candidates:
-            return truth.evaluate(np.array([design.unit for design in candidates]))
-        for design in candidates:
-            verified += truth.evaluate(design.unit)
-            if verified[-1].feasible:
-                break
-    except BudgetSpent as spent:
-        verified += spent.designs
-    return verified
-
-
-@dataclass(frozen=True)
-class LogScale:
-    """Positions in [0, 1]^n, logarithmic in every parameter, between the bounds that the transistor models cover.
-
-    Actions are linear in W and L and reach outside the models on purpose; a search has no use for either.
-    """
-
-    circuit: Circuit
-    low: FloatArray = field(repr=False)
-    high: FloatArray = field(repr=False)
-
-    @classmethod
-    def of(cls, circuit: Circuit) -> Self:
-        """The scale of a circuit."""
-        low, high = (bound.copy() for bound in circuit.bounds)
-        names = circuit.parameter_names
-        for device in circuit.devices:
-            for key, limits in zip("wl", SIZE_LIMITS.get(device.kind, ()), strict=False):
-                name = str(device.values[key])
-                if name in names:
-                    i = names.index(name)
-                    low[i], high[i] = max(low[i], limits[0]), min(high[i], limits[1])
-        return cls(circuit, low, high)
-
-    def values(self, positions: ArrayLike) -> FloatArray:
-        """Declared units (..., n) at positions (..., n), clipped to [0, 1]; counts are not rounded."""
-        clipped = np.clip(np.asarray(positions, dtype=np.float64), 0.0, 1.0)
-        values: FloatArray = np.clip(self.low * (self.high / self.low) ** clipped, self.low, self.high)
-        return values
-
-    def units(self, positions: ArrayLike) -> FloatArray:
-        """Unit values (..., n) at positions (..., n)."""
-        return np.clip(self.circuit.to_unit(self.values(positions)), -1.0, 1.0)
-
-    def positions(self, units: ArrayLike) -> FloatArray:
-        """Positions (..., n) of unit values (..., n)."""
-        values = np.clip(self.circuit.from_unit(units), self.low, self.high)
-        positions: FloatArray = np.log(values / self.low) / np.log(self.high / self.low)
-        return positions

@@ -1,7 +1,7 @@
 """The two ways to size a circuit: search in a simulator, or propose with a surrogate, verify in ngspice, and learn.
 
 All optimisers work on logarithmic positions in [0, 1]^n (see `LogScale`) and maximise. In a simulator they maximise the
-graded `score`; with a surrogate, the logarithm of the believed probability of being feasible (see `agents.belief`).
+graded `score`; with a surrogate, the logarithm of the believed probability of being feasible (`zsgym.sizing.belief`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agents.belief import Belief
-from agents.search import BudgetSpent, Design, LogScale, Problem, score
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.problem import BudgetSpent, Design, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 FloatArray = NDArray[np.float64]
 
