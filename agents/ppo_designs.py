@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.command import spec_report
 from zsgym.simulators import Simulator
 from zsgym.sizing.belief import Belief
-from zsgym.sizing.designs import distinct
+from zsgym.sizing.designs import distinct, spec_report
 from zsgym.sizing.problem import Design, Problem
 from zsgym.tables import table
 

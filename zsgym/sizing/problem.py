@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
 
 from zsgym.circuits import Circuit
 from zsgym.errors import ConfigError, SimulatorError, ZsgymError
@@ -92,6 +93,7 @@ class Problem:
     :param budget: number of simulations after which `evaluate` raises; None for no limit.
     :param backend_options: options of a backend given by its name.
     :param agent: recorded as the strategy of logged samples. :param seed: recorded with them.
+    :param progress: show a bar of simulations on a terminal.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Problem:
         backend_options: Mapping[str, Any] | None = None,
         agent: str | None = None,
         seed: int | None = None,
+        progress: bool = False,
     ) -> None:
         if budget is not None and budget < 1:
             raise ConfigError(f"the budget must be at least one simulation, got {budget}")
@@ -127,6 +130,8 @@ class Problem:
         self._log = None if directory is False else SampleLog(directory)
         self._provenance: dict[str, str] | None = None
         self._started = time.perf_counter()
+        name = f"sizing {circuit.name}"
+        self._bar = tqdm(total=budget, unit="sim", desc=name, disable=None if progress else True)
 
     @property
     def dimension(self) -> int:
@@ -142,6 +147,26 @@ class Problem:
     def remaining(self) -> int | None:
         """Simulations left in the budget; None without one."""
         return None if self.budget is None else self.budget - self.simulations
+
+    @property
+    def solved(self) -> bool:
+        """True when a design works and meets every spec."""
+        return bool(self.history) and self.history[-1].feasible
+
+    @property
+    def finished(self) -> bool:
+        """True when a design meets every spec, or the budget is spent."""
+        return self.solved or self.remaining == 0
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """What answered: see `Simulator.provenance`. Still there when the problem is closed, if anything was answered.
+
+        :raises SimulatorMissingError: ngspice is missing. :raises PdkError: the SKY130 models are.
+        """
+        if self._provenance is None:
+            self._provenance = dict(self.simulator.provenance)
+        return self._provenance
 
     def evaluate(self, units: ArrayLike) -> list[Design]:
         """Simulate a batch, in order.
@@ -170,6 +195,7 @@ class Problem:
 
     def close(self) -> None:
         """Close the log, and the simulator unless it was passed in as an object. Safe to call twice."""
+        self._bar.close()
         if self._log is not None:
             self._log.close()
         if self._owns_simulator:
@@ -207,17 +233,17 @@ class Problem:
         self.history.append(
             Progress(self.simulations + 1, seconds, max(last.reward, design.reward), last.feasible or design.feasible)
         )
+        self._bar.set_postfix(reward=f"{self.history[-1].reward:.4f}", refresh=False)
+        self._bar.update()
 
     def _record(self, sizing: Mapping[str, float], outcome: Outcome) -> None:
         if self._log is None:
             return
-        if self._provenance is None:
-            self._provenance = dict(self.simulator.provenance)
         context: dict[str, Any] = {"strategy": self.agent, "index": self.simulations, "seed": self.seed}
         if outcome.status is Status.INFRASTRUCTURE_ERROR:
             self._log.append_error(ErrorRecord.from_outcome(self.circuit, sizing, outcome, **context))
         else:
-            self._log.append(Sample.from_outcome(self.circuit, sizing, outcome, provenance=self._provenance, **context))
+            self._log.append(Sample.from_outcome(self.circuit, sizing, outcome, provenance=self.provenance, **context))
 
 
 def _worse_ends(intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
