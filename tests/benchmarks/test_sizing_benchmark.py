@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("cma")
 pytest.importorskip("optuna")
 pytest.importorskip("matplotlib")
 
