@@ -15,17 +15,18 @@ import torch
 
 import zsgym  # noqa: F401  (registers the environments)
 from surrogate.checkpoint import Checkpoint, shipped
-from zsgym.circuits import Circuit, did_you_mean, load_circuit
-from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
-from zsgym.files import check_writable
-from zsgym.quantities import counted
-from zsgym.scripts import INTERRUPTED, ending_in_one_line
+from zsgym.base.errors import ConfigError, PdkError, SimulatorMissingError
+from zsgym.base.files import check_writable
+from zsgym.base.problems import did_you_mean
+from zsgym.base.quantities import counted
+from zsgym.base.scripts import INTERRUPTED, ending_in_one_line
+from zsgym.circuits import Circuit, load_circuit
+from zsgym.classes.specs import exactly
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.designs import spec_report, write_designs
 from zsgym.sizing.models import InstalledModel
 from zsgym.sizing.named_problems import load_problem
 from zsgym.sizing.problem import Problem
-from zsgym.specs import exactly
 
 A = TypeVar("A")
 
@@ -201,7 +202,7 @@ def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | N
     print(
         f"\n{counted(truth.simulations, 'sizing')} answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}"
     )
-    print(spec_report(best, truth.targets))
+    print(spec_report(truth.circuit, best, truth.targets))
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in best.sizing.items()))
     if arguments.out:
         write_designs(Path(arguments.out), agent, truth, belief, dataclasses.asdict(arguments))

@@ -20,9 +20,9 @@ import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from zsgym.files import write_text
+from zsgym.base.files import write_text
+from zsgym.base.scripts import ending_in_one_line
 from zsgym.samples.manifest import package_version, provenance_of_this_process
-from zsgym.scripts import ending_in_one_line
 
 RESULTS = Path(__file__).with_name("results")
 """Default folder of JSON files and figures."""

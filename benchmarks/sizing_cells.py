@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sizing_agents import AGENTS
 
 from surrogate.checkpoint import Checkpoint, shipped
-from zsgym.files import write_text
+from zsgym.base.files import write_text
+from zsgym.classes.specs import exactly
 from zsgym.samples.manifest import git_revision
 from zsgym.sizing.named_problems import load_problem
 from zsgym.sizing.problem import Problem, Progress
-from zsgym.specs import exactly
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from surrogate.config import CalibrationConfig
+from surrogate.data import MEASURED_FAILURES, TRANSIENT
 from surrogate.graph import group_features, topology_tensors
 from surrogate.model import SurrogateModel
 from surrogate.transforms import CLIP, Transform
 from zsgym.circuits import Circuit
+from zsgym.simulators.outcome import Outcome
 
 if TYPE_CHECKING:
     from surrogate.checkpoint import Checkpoint
@@ -58,6 +60,12 @@ class DifferentiableSurrogate:
         features = group_features(self.circuit, values)
         prediction = self._model.predict(self._structure, None, features)
         return prediction.validity.double() / self._temperature, prediction.metrics.double().clamp(-CLIP, CLIP)
+
+    def measured(self, outcome: Outcome) -> Mapping[str, float | None]:
+        """Metric -> SI value: those of a working circuit, and of a failing one what training rows keep of it."""
+        if outcome.failure not in MEASURED_FAILURES:
+            return outcome.metrics or {}
+        return {name: value for name, value in outcome.raw.items() if name not in TRANSIENT}
 
 
 def _coverage(checkpoint: Checkpoint) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from agents import cma_es, command, gradient, random_search, tpe
 from tests.surrogate.synthetic import nmcf
-from zsgym.errors import SimulatorMissingError
+from zsgym.base.errors import SimulatorMissingError
 from zsgym.samples import read_samples
 from zsgym.simulators.ngspice import simulator
 from zsgym.sizing.optimisers.random_search import RandomSearch

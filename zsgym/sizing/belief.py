@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
-from zsgym.outcome import Failure
+from zsgym.classes import Better, Metric
 from zsgym.sizing.models import LearntModel, Scale
 from zsgym.sizing.problem import Design
 from zsgym.sizing.scale import LogScale
@@ -43,8 +42,6 @@ _MOST_ROWS = 256
 """Designs that a belief learns from at most: the work grows with their cube."""
 _DECIDED = 2.0
 """Validity logit that a simulated sizing is pulled to: a probability of 0.88 or 0.12."""
-_ALIVE = (Failure.UNSTABLE, Failure.UNSETTLED)
-_SETTLED_ONLY = ("phase_margin", "slew_rate", "settling_time")
 
 
 class Belief:
@@ -58,8 +55,11 @@ class Belief:
         self.circuit, self.scale = circuit, LogScale.of(circuit)
         self._model = model.of(circuit)
         self._spread, self._transforms = self._model.spread, self._model.scales
-        self._columns = [METRIC_NAMES.index(name) for name in targets]
-        self._sides = [_sides(name, target, self._transform(name)) for name, target in targets.items()]
+        self._columns = [circuit.metrics.names.index(name) for name in targets]
+        self._sides = [
+            _sides(circuit.metrics[name], target, self._transforms[column])
+            for column, (name, target) in zip(self._columns, targets.items(), strict=True)
+        ]
         self._low = torch.from_numpy(self.scale.low)
         self._span = torch.from_numpy(np.log(self.scale.high / self.scale.low))
         self.is_count = torch.tensor([parameter.integer for parameter in circuit.parameters])
@@ -130,17 +130,11 @@ class Belief:
         return self._model.predict(values)
 
     def _measured(self, design: Design) -> FloatArray:
-        """(K,) normalised metrics of a simulated design, NaN where it has none (see `surrogate.data`)."""
-        outcome = design.outcome
-        known: Mapping[str, float | None] = outcome.metrics or {}
-        if outcome.failure in _ALIVE:
-            known = {name: value for name, value in outcome.raw.items() if name not in _SETTLED_ONLY}
-        values = [known.get(name) for name in METRIC_NAMES]
+        """(K,) normalised metrics of a simulated design, NaN where it has none."""
+        known = self._model.measured(design.outcome)
+        values = [known.get(name) for name in self.circuit.metrics.names]
         physical = np.array([math.nan if value is None else value for value in values])
         return np.array([t.normalise(v) for t, v in zip(self._transforms, physical[:, None], strict=True)]).ravel()
-
-    def _transform(self, name: str) -> Scale:
-        return self._transforms[METRIC_NAMES.index(name)]
 
 
 class Residuals:
@@ -191,9 +185,10 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
     return torch.exp(-0.5 * squared / _LENGTH**2)
 
 
-def _sides(name: str, target: float, transform: Scale) -> list[tuple[float, float]]:
+def _sides(metric: Metric, target: float, scale: Scale) -> list[tuple[float, float]]:
     """Conditions `sign * (metric - bound) >= 0` on the normalised scale that a spec amounts to."""
-    better = METRIC_BY_NAME[name].better
-    bounds = [target] if better is not Better.LOW_MAGNITUDE else [abs(target), -abs(target)]
-    signs = {Better.HIGH: [1.0], Better.LOW: [-1.0], Better.LOW_MAGNITUDE: [-1.0, 1.0]}[better]
-    return [(sign, float(transform.normalise(np.array(bound)))) for sign, bound in zip(signs, bounds, strict=True)]
+    sign = 1.0 if metric.higher_is_better else -1.0
+    bounds = [(sign, target)]
+    if metric.better is Better.LOW_MAGNITUDE:
+        bounds = [(-1.0, abs(target)), (1.0, -abs(target))]
+    return [(sign, float(scale.normalise(np.array(bound)))) for sign, bound in bounds]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsgym.files import write_text
+from zsgym.base.files import write_text
+from zsgym.circuits import Circuit
+from zsgym.classes import Targets
+from zsgym.classes.specs import spec_table
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.sizing.history import SearchHistory, Simulation
 from zsgym.sizing.problem import BudgetSpent, Design, Problem
 from zsgym.sizing.score import score
-from zsgym.specs import Targets
-from zsgym.tables import spec_table
 
 if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief
@@ -61,11 +62,11 @@ def verify(
     return verified
 
 
-def spec_report(design: Design, targets: Targets) -> str:
+def spec_report(circuit: Circuit, design: Design, targets: Targets) -> str:
     """The table of specs; the reason where the design does not work."""
     if design.outcome.metrics is None:
         return f"it does not work: {(design.outcome.failure or 'unknown').replace('_', ' ')}"
-    return spec_table(design.outcome.metrics, targets)
+    return spec_table(circuit.metrics, design.outcome.metrics, targets)
 
 
 def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None, arguments: Mapping[str, Any]) -> None:

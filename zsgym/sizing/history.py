@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zsgym.circuits.problems import describe
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import describe
 
 
 class Simulation(BaseModel):

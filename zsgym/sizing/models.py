@@ -2,7 +2,7 @@
 
 Models come from packages of their own, found by the entry point group `zsgym.models`: a name, and a function from the
 path of a trained file (None: the one that comes with the package) to a `LearntModel`. `zsgym.simulators` holds the
-simulator of the same name, whose answers are predictions. K metrics, in the order of `METRIC_NAMES`.
+simulator of the same name, whose answers are predictions. K metrics, in the order of the circuit's.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit, list_circuits, load_circuit
-from zsgym.errors import ConfigError
+from zsgym.simulators.outcome import Outcome
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,10 @@ class CircuitModel(Protocol):
 
         :param values: (B, n) sizings in declared units, float64; counts need not be whole.
         """
+        ...
+
+    def measured(self, outcome: Outcome) -> Mapping[str, float | None]:
+        """Metric -> SI value of what a simulation measured, failures included, as far as the model learns from it."""
         ...
 
 

@@ -10,9 +10,9 @@ A *unit* is a point in [-1, 1]^n, what an action of the environments holds (`Cir
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -20,15 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from zsgym import evaluate
 from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError, SimulatorError, ZsgymError
-from zsgym.metrics import METRIC_BY_NAME, Better
-from zsgym.outcome import Outcome, Status
-from zsgym.paths import log_dir
-from zsgym.samples import ErrorRecord, Sample, SampleLog
+from zsgym.classes.specs import FAILURE_REWARD, meets_all, reward
+from zsgym.evaluate import Evaluator, LogPlace, error_of
 from zsgym.simulators import Simulator, make_simulator
-from zsgym.sizing.score import score
-from zsgym.specs import FAILURE_REWARD, meets_all, resolve_targets, reward, spec_margins
+from zsgym.simulators.base import policy_name
+from zsgym.simulators.outcome import Outcome
+from zsgym.sizing.score import score, shortfall
 
 FloatArray = NDArray[np.float64]
 
@@ -40,6 +39,7 @@ class Design:
     unit: (n,) in [-1, 1]. sizing: declared units. outcome: the simulator's answer. margins: of every spec, empty where
     the sizing does not work. reward: as the environments give it. feasible: it works and meets every spec.
     cautious: the reward at the worse end of every prediction interval; the reward itself where there is no interval.
+    shortfall: how far below zero a sizing that does not work scores (`zsgym.sizing.score`).
     """
 
     unit: FloatArray
@@ -49,6 +49,7 @@ class Design:
     reward: float
     feasible: bool
     cautious: float = FAILURE_REWARD
+    shortfall: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -58,7 +59,7 @@ class Design:
             "feasible": self.feasible,
             "reward": self.reward,
             "status": outcome.status.value,
-            "failure": None if outcome.failure is None else outcome.failure.value,
+            "failure": outcome.failure,
             "metrics": None if outcome.metrics is None else dict(outcome.metrics),
             "margins": self.margins,
             "p_valid": outcome.p_valid,
@@ -75,11 +76,11 @@ class Progress(NamedTuple):
     feasible: bool
 
 
-class BudgetSpent(ZsgymError):  # noqa: N818 (a signal more than an error, like StopIteration)
+class BudgetSpent(evaluate.BudgetSpent):
     """The budget of a problem does not cover what was asked; what it covered has been evaluated and logged."""
 
     def __init__(self, budget: int, designs: Sequence[Design]) -> None:
-        super().__init__(f"the budget of {budget} simulations is spent")
+        super().__init__(budget, [design.outcome for design in designs])
         self.designs = list(designs)
 
 
@@ -88,7 +89,7 @@ class Problem:
 
     :param backend: name of a backend, or a simulator (which stays open).
     :param targets: changes to the circuit's targets, metric -> SI value; None as a value drops a spec.
-    :param workers: parallel ngspice processes.
+    :param workers: parallel ngspice processes. :param executor: spreads sizings over its workers instead.
     :param log: write every sizing to a sample log: True for the default directory, or a directory.
     :param budget: number of simulations after which `evaluate` raises; None for no limit.
     :param backend_options: options of a backend given by its name.
@@ -103,32 +104,31 @@ class Problem:
         backend: str | Simulator = "ngspice",
         targets: Mapping[str, float | None] | None = None,
         workers: int = 1,
-        log: bool | str | os.PathLike[str] = False,
+        executor: Executor | None = None,
+        log: LogPlace = False,
         budget: int | None = None,
         backend_options: Mapping[str, Any] | None = None,
         agent: str | None = None,
         seed: int | None = None,
         progress: bool = False,
     ) -> None:
-        if budget is not None and budget < 1:
-            raise ConfigError(f"the budget must be at least one simulation, got {budget}")
         self.circuit = circuit
-        self.targets = resolve_targets(circuit.targets, targets)
-        self.budget = budget
+        self.targets = circuit.metrics.resolve_targets(circuit.targets, targets)
         self.agent, self.seed = agent, seed
         self.history: list[Progress] = []
         self.designs: list[Design] = []
         """Every design, in the order of the simulations."""
         self.best: Design | None = None
         """The best design so far by `score`."""
-        self._owns_simulator = isinstance(backend, str)
+        owned = isinstance(backend, str)
         if isinstance(backend, str):
-            self.simulator = make_simulator(backend, circuit, workers=workers, **(backend_options or {}))
-        else:
-            self.simulator = backend
-        directory = log_dir() if log is True else log
-        self._log = None if directory is False else SampleLog(directory)
-        self._provenance: dict[str, str] | None = None
+            backend = make_simulator(backend, circuit, workers=workers, **(backend_options or {}))
+        self.simulator = backend
+        self._policy = circuit.policy(policy_name(backend, circuit))
+        context = {"strategy": agent, "seed": seed}
+        self._evaluator = Evaluator(
+            backend, log=log, budget=budget, executor=executor, owns_simulator=owned, context=context
+        )
         self._started = time.perf_counter()
         name = f"sizing {circuit.name}"
         self._bar = tqdm(total=budget, unit="sim", desc=name, disable=None if progress else True)
@@ -144,9 +144,14 @@ class Problem:
         return len(self.history)
 
     @property
+    def budget(self) -> int | None:
+        """Simulations in all; None without a limit."""
+        return self._evaluator.budget
+
+    @property
     def remaining(self) -> int | None:
         """Simulations left in the budget; None without one."""
-        return None if self.budget is None else self.budget - self.simulations
+        return self._evaluator.remaining
 
     @property
     def solved(self) -> bool:
@@ -164,9 +169,7 @@ class Problem:
 
         :raises SimulatorMissingError: ngspice is missing. :raises PdkError: the SKY130 models are.
         """
-        if self._provenance is None:
-            self._provenance = dict(self.simulator.provenance)
-        return self._provenance
+        return self._evaluator.provenance
 
     def evaluate(self, units: ArrayLike) -> list[Design]:
         """Simulate a batch, in order.
@@ -176,7 +179,7 @@ class Problem:
         :raises SimulatorError: the infrastructure failed; everything that was answered has been logged.
         """
         batch = np.clip(np.atleast_2d(np.asarray(units, dtype=np.float64)), -1.0, 1.0)
-        covered = batch if self.remaining is None else batch[: max(self.remaining, 0)]
+        covered = batch if self.remaining is None else batch[: self.remaining]
         designs = self._simulate(covered) if len(covered) else []
         if len(covered) < len(batch):
             raise BudgetSpent(self.budget or 0, designs)
@@ -185,21 +188,19 @@ class Problem:
     def judge(self, unit: FloatArray, sizing: Mapping[str, float], outcome: Outcome) -> Design:
         """The design that an outcome makes of a sizing, under this problem's targets."""
         if not outcome.success or outcome.metrics is None:
-            return Design(unit, dict(sizing), outcome, {}, FAILURE_REWARD, False)
-        margins = spec_margins(outcome.metrics, self.targets)
+            below = 0.0 if outcome.failure is None else shortfall(self.circuit, self._policy, outcome)
+            return Design(unit, dict(sizing), outcome, {}, FAILURE_REWARD, False, shortfall=below)
+        margins = self.circuit.metrics.margins(outcome.metrics, self.targets)
         total = reward(margins)
         cautious = total
         if outcome.uncertainty is not None:
-            cautious = reward(spec_margins(_worse_ends(outcome.uncertainty), self.targets))
+            cautious = reward(self.circuit.metrics.margins(self._worse_ends(outcome.uncertainty), self.targets))
         return Design(unit, dict(sizing), outcome, margins, total, meets_all(margins), cautious)
 
     def close(self) -> None:
         """Close the log, and the simulator unless it was passed in as an object. Safe to call twice."""
         self._bar.close()
-        if self._log is not None:
-            self._log.close()
-        if self._owns_simulator:
-            self.simulator.close()
+        self._evaluator.close()
 
     def __enter__(self) -> Self:
         return self
@@ -208,20 +209,20 @@ class Problem:
         self.close()
 
     def _simulate(self, units: FloatArray) -> list[Design]:
-        # One point at a time, as the environments do it: numpy rounds differently with the length of an array.
-        sizings = [self.circuit.sizing(self.circuit.from_unit(unit)) for unit in units]
-        outcomes = self.simulator.simulate(sizings, errors="return")
-        designs, lost = [], None
-        for unit, sizing, outcome in zip(units, sizings, outcomes, strict=True):
-            self._record(sizing, outcome)
-            if outcome.status is Status.INFRASTRUCTURE_ERROR:
-                lost = lost or outcome.error or SimulatorError(f"{self.simulator.name} failed without giving a reason")
-                continue
-            design = self.judge(unit, sizing, outcome)
-            designs.append(design)
+        cases = self.circuit.cases(self.circuit.from_unit(units))
+        outcomes = self._evaluator.ask(cases, [self.targets] * len(cases), errors="return")
+        self._evaluator.record(cases, outcomes, [{"index": self.simulations + row} for row in range(len(cases))])
+        designs = [
+            self.judge(unit, case.sizing, outcome)
+            for unit, case, outcome in zip(units, cases, outcomes, strict=True)
+            if outcome.label is not None
+        ]
+        for design in designs:
             self._count(design)
-        if lost is not None:
-            raise lost
+        for outcome in outcomes:
+            if outcome.label is None:
+                raise error_of(outcome, self.simulator)
+        _ = self.provenance  # asked for while the simulator is open, and kept
         return designs
 
     def _count(self, design: Design) -> None:
@@ -236,21 +237,7 @@ class Problem:
         self._bar.set_postfix(reward=f"{self.history[-1].reward:.4f}", refresh=False)
         self._bar.update()
 
-    def _record(self, sizing: Mapping[str, float], outcome: Outcome) -> None:
-        if self._log is None:
-            return
-        context: dict[str, Any] = {"strategy": self.agent, "index": self.simulations, "seed": self.seed}
-        if outcome.status is Status.INFRASTRUCTURE_ERROR:
-            self._log.append_error(ErrorRecord.from_outcome(self.circuit, sizing, outcome, **context))
-        else:
-            self._log.append(Sample.from_outcome(self.circuit, sizing, outcome, provenance=self.provenance, **context))
-
-
-def _worse_ends(intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """The less welcome end of every prediction interval, finite."""
-    worse = {}
-    for name, (low, high) in intervals.items():
-        better = METRIC_BY_NAME[name].better
-        end = low if better is Better.HIGH else high if better is Better.LOW else max(abs(low), abs(high))
-        worse[name] = min(max(end, -1e30), 1e30)  # an interval that promises nothing is infinite
-    return worse
+    def _worse_ends(self, intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+        """The less welcome end of every prediction interval, finite; one that promises nothing is infinite."""
+        ends = {name: self.circuit.metrics[name].worse_end(*interval) for name, interval in intervals.items()}
+        return {name: min(max(end, -1e30), 1e30) for name, end in ends.items()}

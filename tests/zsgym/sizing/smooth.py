@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 import numpy as np
 import torch
 
@@ -13,9 +10,10 @@ from surrogate.graph import group_features, topology_tensors
 from surrogate.predict import Predictor
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf, untrained_checkpoint
-from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_NAMES
-from zsgym.outcome import Conditions, Outcome, Sizing, Status
+from zsgym.circuits import Cases, Circuit
+from zsgym.classes.amplifier import METRICS
+from zsgym.simulators.base import Errors
+from zsgym.simulators.outcome import Outcome, Status
 from zsgym.sizing.scale import LogScale
 
 
@@ -42,20 +40,14 @@ class ShiftedTruth(FakeSimulator):
     def __init__(self, circuit: Circuit, checkpoint: Checkpoint, metric: str, shift: float) -> None:
         super().__init__(circuit)
         self.predictor = Predictor(checkpoint, circuit)
-        self.column = METRIC_NAMES.index(metric)
+        self.column = METRICS.names.index(metric)
         self.transform, self.shift = checkpoint.normaliser.metrics[self.column], shift
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
-        metrics = self.predictor.predict(np.array([self.circuit.vector(sizing) for sizing in sizings])).metrics
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
+        metrics = self.predictor.predict(cases.vectors).metrics
         moved = self.transform.normalise(metrics[:, self.column]) + self.shift
         metrics[:, self.column] = self.transform.restore(moved)
-        rows = [dict(zip(METRIC_NAMES, row, strict=True)) for row in metrics.tolist()]
+        rows = [dict(zip(METRICS.names, row, strict=True)) for row in metrics.tolist()]
         return [Outcome(Status.SUCCESS, metrics=row, backend=self.name) for row in rows]
 
 

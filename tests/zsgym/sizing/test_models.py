@@ -11,8 +11,8 @@ import torch
 
 from surrogate.checkpoint import Checkpoint
 from tests.surrogate.synthetic import RC_LOADED, nmcf, untrained_checkpoint
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import load_circuit
-from zsgym.errors import ConfigError
 from zsgym.sizing import models
 from zsgym.sizing.models import installed_models
 
@@ -74,3 +74,14 @@ def test_predictions_are_differentiable_and_leave_the_checkpoint_alone() -> None
     assert values.grad.abs().sum() > 0.0
     assert all(parameter.requires_grad and parameter.grad is None for parameter in checkpoint.model.parameters())
     assert predictor.spread.isfinite().all()
+
+
+def test_a_circuit_that_was_first_asked_about_without_gradients_has_them_later() -> None:
+    circuit = replace(nmcf())  # of which nothing is cached yet
+    predictor = untrained_checkpoint([nmcf()]).of(circuit)
+    values = torch.from_numpy(circuit.vector(circuit.known_good["robust"]))[None]
+    with torch.inference_mode():
+        predictor.predict(values)
+    logit, _ = predictor.predict(values.requires_grad_(True))
+    logit.sum().backward()
+    assert values.grad is not None

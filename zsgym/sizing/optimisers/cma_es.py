@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about a missing matplotlib, which nobody asked for

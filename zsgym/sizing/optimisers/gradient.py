@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.loop import FRESH_LOOK, distinct_positions
 from zsgym.sizing.problem import Design

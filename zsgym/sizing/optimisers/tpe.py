@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from zsgym.errors import ConfigError
+from zsgym.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from zsgym.sizing.loop import MakeOptimiser
