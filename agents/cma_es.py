@@ -10,28 +10,22 @@ A stalled search starts again elsewhere with twice the population (A. Auger and 
 from __future__ import annotations
 
 import sys
-import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about a missing matplotlib, which nobody asked for
-    try:
-        import cma
-    except ImportError:
-        raise SystemExit('error: this agent needs the package cma: pip install "zsgym[bench]"') from None
-
 from agents.command import Arguments, main, option
-from agents.loop import MakeOptimiser
-from zsgym.errors import ConfigError
-
-FloatArray = NDArray[np.float64]
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import propose_and_verify, proposer
+from zsgym.sizing.optimisers.cma_es import CmaEs, cma_es
+from zsgym.sizing.problem import BudgetSpent, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 
 @dataclass(frozen=True)
@@ -43,49 +37,22 @@ class CmaArguments(Arguments):
     population: int = option(14, "candidates per generation; doubled at every restart")
 
 
-_LARGEST = 16
-"""Largest population after restarts, in initial populations."""
+def search_ngspice(problem: Problem, arguments: CmaArguments) -> None:
+    """Ask, simulate, tell, until a design meets every spec or the budget is spent."""
+    scale = LogScale.of(problem.circuit)
+    optimiser = CmaEs(problem.dimension, arguments.seed, population=arguments.population)
+    with suppress(BudgetSpent):
+        while not problem.finished:
+            positions = optimiser.ask()  # (B, n) in [0, 1], logarithmic between the bounds
+            designs = problem.evaluate(scale.units(positions))
+            optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 
-class CmaEs:
-    """Ask and tell, with restarts. :param start: None begins in the middle of the range."""
-
-    def __init__(self, dimension: int, seed: int, start: FloatArray | None, width: float, population: int) -> None:
-        self._generator = np.random.default_rng(seed)
-        self._dimension, self._width, self._population = dimension, width, population
-        self._largest = _LARGEST * population
-        self._strategy = self._begin(np.full(dimension, 0.5) if start is None else start)
-
-    def ask(self) -> FloatArray:
-        """See `agents.loop.Optimiser`."""
-        return np.array(self._strategy.ask())
-
-    def tell(self, positions: FloatArray, values: FloatArray) -> None:
-        """See `agents.loop.Optimiser`."""
-        self._strategy.tell(list(positions), (-values).tolist())
-        if self._strategy.stop():
-            self._population = min(2 * self._population, self._largest)
-            self._strategy = self._begin(self._generator.uniform(0.2, 0.8, self._dimension))
-
-    def _begin(self, start: FloatArray) -> cma.CMAEvolutionStrategy:
-        options = {
-            "bounds": [0.0, 1.0],
-            "popsize": self._population,
-            "seed": int(self._generator.integers(1, 2**31)),
-            "verbose": -9,
-        }
-        return cma.CMAEvolutionStrategy(start.tolist(), self._width, options)
-
-
-def cma_es(population: int = 14) -> MakeOptimiser:
-    """CMA-ES with a population.
-
-    :raises ConfigError: it is too small to select from.
-    """
-    if population < 4:
-        raise ConfigError(f"the population must be at least 4, got {population}")
-    return lambda dimension, seed, start, width: CmaEs(dimension, seed, start, width, population)
+def search_surrogate(truth: Problem, belief: Belief, arguments: CmaArguments) -> None:
+    """The same optimiser maximises what is believed; ngspice verifies the best, and the belief learns from it."""
+    propose = proposer(cma_es(arguments.population), arguments.evaluations, arguments.seed)
+    propose_and_verify(truth, belief, propose, k=arguments.verify, seed=arguments.seed)
 
 
 if __name__ == "__main__":
-    main(CmaArguments, "cma_es", __doc__, make=lambda arguments: cma_es(arguments.population))
+    main(CmaArguments, "cma_es", __doc__, search_ngspice, search_surrogate)

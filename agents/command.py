@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import gymnasium as gym
 import torch
 
 import zsgym  # noqa: F401  (registers the environments)
-from agents.belief import Belief
-from agents.loop import MakeOptimiser, Propose, propose_and_verify, proposer, search
-from agents.problems import load_problem
-from agents.search import Design, Problem, distinct
 from surrogate.checkpoint import Checkpoint, shipped
-from zsgym.circuits import Circuit, did_you_mean, load_circuit
-from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
-from zsgym.files import check_writable, write_text
-from zsgym.quantities import counted
-from zsgym.report.search import SearchHistory, Simulation
-from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.scripts import INTERRUPTED, ending_in_one_line
-from zsgym.specs import exactly
-from zsgym.tables import spec_table
+from zsgym.base.errors import ConfigError, PdkError, SimulatorMissingError
+from zsgym.base.files import check_writable
+from zsgym.base.problems import did_you_mean
+from zsgym.base.quantities import counted
+from zsgym.base.scripts import INTERRUPTED, ending_in_one_line
+from zsgym.circuits import Circuit, load_circuit
+from zsgym.classes.specs import exactly
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.designs import spec_report, write_designs
+from zsgym.sizing.models import InstalledModel
+from zsgym.sizing.named_problems import load_problem
+from zsgym.sizing.problem import Problem
 
 A = TypeVar("A")
 
@@ -58,6 +55,11 @@ class Arguments:
     log: bool = option(True, "keep every simulated sizing in the sample log")
     out: str = option("", "JSON file for the best distinct designs, best first; zsgym report reads it")
 
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of what is searched."""
+        return self.BUDGETS[self.backend] if self.budget is None else self.budget
+
 
 class EnvAndSpecs(Protocol):
     """Arguments that name an environment and, or not, a problem."""
@@ -73,25 +75,25 @@ class EnvAndSpecs(Protocol):
         ...
 
 
-MakeFrom = Callable[[Any], MakeOptimiser]
-ProposeFrom = Callable[[Any], Propose]
+SearchNgspice = Callable[[Problem, Any], None]
+SearchSurrogate = Callable[[Problem, Belief, Any], None]
 
 
 def main(
     kind: type[Arguments],
     agent: str,
     doc: str | None,
-    *,
-    make: MakeFrom | None = None,
-    propose: ProposeFrom | None = None,
+    search_ngspice: SearchNgspice | None,
+    search_surrogate: SearchSurrogate,
 ) -> None:
     """Parse, run and report; ends the process with a message for a user's mistake.
 
-    :param make: optimiser from the arguments. :param propose: what proposes designs from a surrogate instead.
+    :param search_ngspice: works on a problem of ngspice with the arguments; None for an agent that needs a surrogate.
+    :param search_surrogate: works on a belief with the arguments, and has ngspice verify.
     """
     torch.set_num_threads(1)
     with ending_in_one_line():
-        _run(parse(kind, doc), agent, make, propose)
+        _run(parse(kind, doc), agent, search_ngspice, search_surrogate)
 
 
 def parse(kind: type[A], doc: str | None) -> A:
@@ -121,48 +123,57 @@ def check_seed(seed: int) -> None:
         raise ConfigError(f"a seed is a number from 0 to {2**32 - 1}, got {seed}")
 
 
-def _run(arguments: Arguments, agent: str, make: MakeFrom | None, propose: ProposeFrom | None) -> None:
+def _run(
+    arguments: Arguments, agent: str, search_ngspice: SearchNgspice | None, search_surrogate: SearchSurrogate
+) -> None:
     if arguments.backend not in arguments.BUDGETS:
         known = did_you_mean(arguments.backend, list(arguments.BUDGETS), "Choose one of")
         raise ConfigError(f"{agent} cannot search the backend {arguments.backend!r}. {known}")
     circuit, targets, title = chosen_problem(arguments)
-    budget = arguments.BUDGETS[arguments.backend] if arguments.budget is None else arguments.budget
-    if budget < 1 or arguments.verify < 1:
-        raise ConfigError(f"budget and verify must be at least 1, got {budget} and {arguments.verify}")
+    if arguments.evaluations < 1 or arguments.verify < 1:
+        raise ConfigError(f"budget and verify must be at least 1, got {arguments.evaluations} and {arguments.verify}")
     if arguments.out:
         check_writable(Path(arguments.out))
-    direct = arguments.backend == "ngspice"
     print(f"{title}: {agent}, seed {arguments.seed}")
-    wanted = exactly(circuit.targets, targets)
-    common: dict[str, Any] = {"targets": wanted, "log": arguments.log, "agent": agent, "seed": arguments.seed}
-    belief: Belief | None = None
-    with Problem(
-        circuit, workers=arguments.workers, budget=budget if direct else arguments.spice_budget, **common
-    ) as truth:
+    belief = None
+    if arguments.backend != "ngspice":
+        checkpoint = Checkpoint.load(Path(arguments.checkpoint) if arguments.checkpoint else shipped())
+        if guess := InstalledModel("surrogate", checkpoint).why_not(circuit):
+            print(f"warning: {guess}: what it promises is a guess; agents/cma_es.py needs none", file=sys.stderr)
+        belief = Belief(checkpoint, circuit, targets)
+    interrupted = False
+    with _truth(arguments, agent, circuit, targets, belief) as truth:
         try:
-            if direct and make is not None:
-                search(truth, make(arguments), arguments.seed)
-            else:
-                belief = Belief(_checkpoint(arguments), circuit, targets)
-                if propose is not None:
-                    proposals = propose(arguments)
-                else:
-                    proposals = proposer(cast(MakeFrom, make)(arguments), budget, arguments.seed)
-                propose_and_verify(truth, belief, proposals, k=arguments.verify, seed=arguments.seed)
+            if belief is not None:
+                search_surrogate(truth, belief, arguments)
+            elif search_ngspice is not None:
+                search_ngspice(truth, arguments)
         except KeyboardInterrupt:
-            print("\ninterrupted; the best design so far:", file=sys.stderr)
-            _report(arguments, agent, truth, belief)
-            raise SystemExit(INTERRUPTED) from None
-        except (SimulatorMissingError, PdkError) as error:
-            if belief is None:
-                raise
-            print(f"\nnot verified, a prediction only: {error}", file=sys.stderr)
-            options = {"checkpoint": arguments.checkpoint or None}
-            with Problem(circuit, backend="surrogate", backend_options=options, **common) as predicted:
-                predicted.evaluate(belief.scale.units(proposals(belief, [], 1)))
-                _report(arguments, agent, predicted, belief)
-            return
-        _report(arguments, agent, truth, belief)
+            interrupted = True
+    if interrupted:
+        print("\ninterrupted; the best design so far:", file=sys.stderr)
+    _report(arguments, agent, truth, belief)
+    if interrupted:
+        raise SystemExit(INTERRUPTED)
+
+
+def _truth(
+    arguments: Arguments, agent: str, circuit: Circuit, targets: dict[str, float], belief: Belief | None
+) -> Problem:
+    """ngspice; where it is missing and a belief is searched, the surrogate's own answer to its best proposal."""
+    common: dict[str, Any] = {"log": arguments.log, "agent": agent, "seed": arguments.seed, "progress": True}
+    common["targets"] = exactly(circuit.targets, targets)
+    ngspice = {"workers": arguments.workers, "budget": arguments.spice_budget, **common}
+    if belief is None:
+        return Problem(circuit, **ngspice | {"budget": arguments.evaluations})
+    try:
+        truth = Problem(circuit, **ngspice)
+        _ = truth.provenance  # asks ngspice whether it is there
+    except (SimulatorMissingError, PdkError) as error:
+        print(f"not verified, a prediction only: {error}", file=sys.stderr)
+        options = {"checkpoint": arguments.checkpoint or None}
+        return Problem(circuit, backend="surrogate", backend_options=options, budget=1, **common)
+    return truth
 
 
 def chosen_problem(arguments: EnvAndSpecs) -> tuple[Circuit, dict[str, float], str]:
@@ -183,72 +194,16 @@ def chosen_problem(arguments: EnvAndSpecs) -> tuple[Circuit, dict[str, float], s
     return named, targets, title
 
 
-def _checkpoint(arguments: Arguments) -> Checkpoint:
-    return Checkpoint.load(Path(arguments.checkpoint) if arguments.checkpoint else shipped())
-
-
 def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | None) -> None:
     best = truth.best
     if best is None:
         raise SystemExit("nothing was simulated")
-    name, seconds = truth.simulator.name, truth.history[-1].seconds
+    name, seconds = best.outcome.backend, truth.history[-1].seconds
     print(
         f"\n{counted(truth.simulations, 'sizing')} answered by {name}, {seconds:.0f} s, best reward {best.reward:.4f}"
     )
-    print(spec_report(best, truth.targets))
+    print(spec_report(truth.circuit, best, truth.targets))
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in best.sizing.items()))
     if arguments.out:
         write_designs(Path(arguments.out), agent, truth, belief, dataclasses.asdict(arguments))
         print(f"written: {arguments.out}")
-
-
-def spec_report(design: Design, targets: dict[str, float]) -> str:
-    """The table of specs; the reason where the design does not work."""
-    if design.outcome.metrics is None:
-        return f"it does not work: {(design.outcome.failure or 'unknown').replace('_', ' ')}"
-    return spec_table(design.outcome.metrics, targets)
-
-
-_MOST_DESIGNS = 100
-"""Designs that are written at most."""
-
-
-def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None, arguments: dict[str, Any]) -> None:
-    """The best distinct designs, best first, how they were found and where all this comes from, as JSON, in one step.
-
-    :param belief: that proposed the designs; None where ngspice itself was searched.
-    """
-    content = {
-        "agent": agent,
-        "circuit": truth.circuit.name,
-        "targets": truth.targets,
-        "simulations": truth.simulations,
-        "designs": [design.as_dict() for design in distinct(truth.designs, _MOST_DESIGNS)],
-        "history": search_history(truth, belief).model_dump(),
-        "arguments": arguments,
-        "provenance": provenance_of_this_process() | dict(truth.simulator.provenance),
-    }
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def search_history(truth: Problem, belief: Belief | None) -> SearchHistory:
-    """How a search went: the best that the surrogate believed in, and what each simulation said.
-
-    :param belief: see `write_designs`.
-    """
-    asked = [(index + 1, None) for index in range(truth.simulations)] if belief is None else belief.choices
-    verified = [design for design in truth.designs if design.outcome.p_valid is None]
-    return SearchHistory(
-        searched="ngspice" if belief is None else "surrogate",
-        believed=[] if belief is None else [(count, math.exp(value)) for count, value in belief.climb],
-        simulations=[
-            Simulation(
-                evaluations=count,
-                belief=believed,
-                works=design.outcome.success,
-                reward=design.reward,
-                feasible=design.feasible,
-            )
-            for (count, believed), design in zip(asked, verified, strict=False)  # an interrupt may come between the two
-        ],
-    )

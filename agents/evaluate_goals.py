@@ -29,14 +29,12 @@ import torch
 from stable_baselines3 import PPO
 from tqdm import tqdm
 
-from agents.belief import Belief
 from agents.command import option, parse
 from agents.ppo import settings_of, stored_arguments
 from agents.ppo_callbacks import MODEL, newest_checkpoint
 from agents.ppo_designs import Archive, Verifier
 from agents.ppo_play import Act, half_exploring, play
 from agents.ppo_settings import guarded
-from agents.search import Problem
 from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import TargetPool
@@ -46,6 +44,8 @@ from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import ending_in_one_line
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.problem import Problem
 from zsgym.specs import exactly
 from zsgym.tables import table
 

@@ -1,35 +1,29 @@
 """Gradient ascent through the differentiable surrogate, verified in ngspice, and corrected by what ngspice says.
 
 The surrogate is differentiable from the sizing to the probability that it is feasible, so that Adam climbs from many
-starts at once; counts are relaxed first, then rounded and kept while the other parameters settle. The best design is
-simulated. If it misses a spec, the belief is corrected there (see `agents.belief`) and the climb goes on.
+starts at once. The best design is simulated. If it misses a spec, the belief is corrected there (see
+`zsgym.sizing.belief`) and the climb goes on.
 
     python agents/gradient.py --env zsgym/NMCF-v0 --seed 1
 """
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agents.belief import Belief
 from agents.command import Arguments, main, option
-from agents.loop import FRESH_LOOK, different
-from agents.search import Design, score
-from zsgym.errors import ConfigError
-
-FloatArray = NDArray[np.float64]
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import simulate_proposals
+from zsgym.sizing.optimisers.gradient import Ascent
+from zsgym.sizing.problem import BudgetSpent, Problem
 
 
 @dataclass(frozen=True)
@@ -43,79 +37,17 @@ class GradientArguments(Arguments):
     learning_rate: float = option(0.03, "first step of Adam, as a fraction of a parameter's logarithmic range")
 
 
-class Ascent:
-    """Proposes the ends of climbs; the next round goes on from there, and every tenth looks around again.
-
-    :param budget: surrogate evaluations of the first round: 30 % look for starts, 70 % climb.
-    """
-
-    def __init__(self, seed: int, budget: int = 7000, starts: int = 32, learning_rate: float = 0.03) -> None:
-        self._generator = np.random.default_rng(seed)
-        if starts < 1 or not 0.0 < learning_rate < 1.0:
-            raise ConfigError(f"starts must be at least 1, learning_rate in (0, 1): got {starts} and {learning_rate:g}")
-        self._starts, self._few, self._rate = starts, max(starts // 4, 1), learning_rate
-        self._pool = max(round(0.3 * budget), starts)
-        self._steps = max(round(0.7 * budget / starts), 3)
-        self._rounds = 0
-        self._ends = torch.empty(0)
-
-    def __call__(self, belief: Belief, simulated: Sequence[Design], k: int) -> FloatArray:
-        """See `agents.loop.Propose`."""
-        fresh = self._rounds % FRESH_LOOK == 0 or not simulated
-        if fresh:
-            ends, values = self._climb(belief, self._look_around(belief), self._steps, self._rate)
-        else:
-            starts = torch.cat([self._ends[: self._few], self._around_best(belief, simulated)])
-            ends, values = self._climb(belief, starts, self._steps // 3, self._rate / 2.0)
-        self._rounds += 1
-        order = values.argsort(descending=True)
-        self._ends = ends[order]
-        return different(self._ends.numpy(), values[order].numpy(), k)
-
-    def _look_around(self, belief: Belief) -> Tensor:
-        """The most promising of many random positions."""
-        pool = torch.from_numpy(self._generator.uniform(size=(self._pool, len(belief.scale.low))))
-        with torch.no_grad():
-            values = torch.cat([belief.log_feasibility(part) for part in torch.split(pool, 256)])
-        return pool[values.argsort(descending=True)[: self._starts]]
-
-    def _around_best(self, belief: Belief, simulated: Sequence[Design]) -> Tensor:
-        """Positions near the best simulated design."""
-        best = belief.scale.positions(max(simulated, key=score).unit)
-        steps = 0.03 * self._generator.standard_normal((self._few, len(best)))
-        return torch.from_numpy(np.clip(best + steps, 0.0, 1.0))
-
-    def _climb(self, belief: Belief, starts: Tensor, steps: int, rate: float) -> tuple[Tensor, Tensor]:
-        """Adam with a cosine schedule, projected onto [0, 1]; counts are whole from two thirds of the way on."""
-        positions = starts.clone().requires_grad_(True)
-        optimiser = torch.optim.Adam([positions], lr=rate, betas=(0.9, 0.99))
-        for step in range(steps):
-            settled = step >= 2 * steps // 3
-            if step == 2 * steps // 3:
-                _assign(positions, belief.rounded(positions.detach()))
-            optimiser.param_groups[0]["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * step / steps) + 0.02)
-            optimiser.zero_grad()
-            loss = -belief.log_feasibility(positions).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            before = positions.detach().clone()
-            optimiser.step()
-            moved = positions.detach().clamp(0.0, 1.0)
-            _assign(positions, torch.where(belief.is_count & settled, before, moved))
-        ends = belief.rounded(positions.detach())
-        with torch.no_grad():
-            return ends, belief.log_feasibility(ends)
-
-
-def _assign(positions: Tensor, values: Tensor) -> None:
-    with torch.no_grad():
-        positions.copy_(values)
-
-
-def ascent(arguments: GradientArguments) -> Ascent:
-    """The proposer that the arguments describe."""
-    budget = arguments.BUDGETS["surrogate"] if arguments.budget is None else arguments.budget
-    return Ascent(arguments.seed, budget, arguments.starts, arguments.learning_rate)
+def climb_surrogate(truth: Problem, belief: Belief, arguments: GradientArguments) -> None:
+    """Climb, simulate where the climbs end, learn, until a design meets every spec or the budget is spent."""
+    ascent = Ascent(arguments.seed, arguments.evaluations, arguments.starts, arguments.learning_rate)
+    generator = np.random.default_rng(arguments.seed)
+    with suppress(BudgetSpent):
+        while not truth.finished:
+            # Adam on log P(feasible) = log p_valid + sum over specs of log P(spec is met).
+            summits = ascent(belief, truth.designs, arguments.verify)
+            simulate_proposals(truth, belief, summits, generator)
+            belief.learn(truth.designs)  # a Gaussian process over what the surrogate got wrong
 
 
 if __name__ == "__main__":
-    main(GradientArguments, "gradient", __doc__, propose=ascent)
+    main(GradientArguments, "gradient", __doc__, None, climb_surrogate)

@@ -29,9 +29,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from tqdm import tqdm
 
-from agents.belief import Belief
 from agents.command import chosen_problem, option, parse
-from agents.loop import Solve
 from agents.ppo_callbacks import (
     MODEL,
     Checkpoints,
@@ -48,7 +46,6 @@ from agents.ppo_callbacks import (
 from agents.ppo_designs import Archive, Verified, Verifier, report
 from agents.ppo_play import Rehearsal
 from agents.ppo_settings import Settings, default_file, guarded, make_env, read_settings
-from agents.search import Problem
 from surrogate.checkpoint import Checkpoint
 from zsgym.circuits import did_you_mean
 from zsgym.envs.registration import env_id
@@ -58,6 +55,9 @@ from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.scripts import INTERRUPTED, ending_in_one_line, reason
 from zsgym.simulators import Simulator, make_simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import Solve
+from zsgym.sizing.problem import Problem
 from zsgym.specs import FAILURE_REWARD, exactly
 
 GOALS = ("fixed", "random")

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.belief import Belief
-from agents.command import spec_report
-from agents.search import Design, Problem, distinct
 from zsgym.simulators import Simulator
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.designs import distinct, spec_report
+from zsgym.sizing.problem import Design, Problem
 from zsgym.tables import table
 
 FloatArray = NDArray[np.float64]
@@ -94,7 +94,7 @@ class Verified:
 class Verifier:
     """Chooses designs of an archive by the belief that they are feasible, and simulates them in ngspice.
 
-    Every answer of ngspice corrects the belief, and with it the next choice (see `agents.belief`).
+    Every answer of ngspice corrects the belief, and with it the next choice (see `zsgym.sizing.belief`).
 
     :param surrogate: what the archive was seen by. :param truth: a problem of ngspice; its budget counts, too.
     :param belief: of the same targets; None when no surrogate was trained on: the archive's own order is used then.

@@ -9,19 +9,22 @@ success and shrinks after a failure (the one-fifth rule of I. Rechenberg, 1973).
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agents.command import Arguments, main, option
-from agents.loop import MakeOptimiser
-
-FloatArray = NDArray[np.float64]
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import propose_and_verify, proposer
+from zsgym.sizing.optimisers.random_search import RandomSearch, random_search
+from zsgym.sizing.problem import BudgetSpent, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 
 @dataclass(frozen=True)
@@ -33,38 +36,22 @@ class RandomArguments(Arguments):
     explore: int = option(160, "independent random sizings before the refinement")
 
 
-class RandomSearch:
-    """Ask and tell, one position at a time. :param start: refined from the beginning, without random draws."""
-
-    def __init__(self, dimension: int, seed: int, start: FloatArray | None, width: float, explore: int) -> None:
-        self._generator = np.random.default_rng(seed)
-        self._best = np.full(dimension, 0.5) if start is None else start
-        self._value = -np.inf
-        self._width = width if start is not None else 0.1
-        self._explore = explore if start is None else 0
-
-    def ask(self) -> FloatArray:
-        """See `agents.loop.Optimiser`."""
-        if self._explore > 0:
-            return self._generator.uniform(size=(1, len(self._best)))
-        step = self._width * self._generator.standard_normal((1, len(self._best)))
-        return np.clip(self._best + step, 0.0, 1.0)
-
-    def tell(self, positions: FloatArray, values: FloatArray) -> None:
-        """See `agents.loop.Optimiser`."""
-        better = values[0] > self._value
-        if better:
-            self._best, self._value = positions[0], values[0]
-        if self._explore > 0:
-            self._explore -= 1
-        else:
-            self._width = float(np.clip(self._width * (1.5 if better else 1.5**-0.25), 0.01, 0.3))
+def search_ngspice(problem: Problem, arguments: RandomArguments) -> None:
+    """Ask, simulate, tell, until a design meets every spec or the budget is spent."""
+    scale = LogScale.of(problem.circuit)
+    optimiser = RandomSearch(problem.dimension, arguments.seed, explore=arguments.explore)
+    with suppress(BudgetSpent):
+        while not problem.finished:
+            positions = optimiser.ask()  # (B, n) in [0, 1], logarithmic between the bounds
+            designs = problem.evaluate(scale.units(positions))
+            optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 
-def random_search(explore: int = 160) -> MakeOptimiser:
-    """Random search with a number of independent draws."""
-    return lambda dimension, seed, start, width: RandomSearch(dimension, seed, start, width, explore)
+def search_surrogate(truth: Problem, belief: Belief, arguments: RandomArguments) -> None:
+    """The same optimiser maximises what is believed; ngspice verifies the best, and the belief learns from it."""
+    propose = proposer(random_search(arguments.explore), arguments.evaluations, arguments.seed)
+    propose_and_verify(truth, belief, propose, k=arguments.verify, seed=arguments.seed)
 
 
 if __name__ == "__main__":
-    main(RandomArguments, "random_search", __doc__, make=lambda arguments: random_search(arguments.explore))
+    main(RandomArguments, "random_search", __doc__, search_ngspice, search_surrogate)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.retrain_search import Found
-from agents.search import Design, LogScale, Problem
 from surrogate.calibration import mahalanobis
 from surrogate.checkpoint import Checkpoint
 from surrogate.graph import group_features, topology_tensors
 from zsgym.circuits import Circuit
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.problem import Design, Problem
+from zsgym.sizing.scale import LogScale
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["best", "uncertain", "random"]

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
-from agents.belief import Belief
-from agents.search import Design, Problem
 from surrogate.checkpoint import Checkpoint
 from zsgym.circuits import Circuit
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.problem import Design, Problem
 
 FloatArray = NDArray[np.float64]
 

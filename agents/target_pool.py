@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 
 from surrogate.data import Rows, digest_of, read_labels
+from zsgym.base.errors import ConfigError
+from zsgym.base.files import write_text
+from zsgym.base.scripts import ending_in_one_line
 from zsgym.circuits import load_circuit
+from zsgym.classes.amplifier import METRICS
 from zsgym.envs.targets import SPLITS, PoolFile, TargetPool
-from zsgym.errors import ConfigError
-from zsgym.files import write_text
-from zsgym.metrics import METRIC_NAMES
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.scripts import ending_in_one_line
 
 
 def useful(rows: Rows, min_phase_margin: float) -> Rows:
     """The amplifiers that anybody would ask for: those that work, with some margin of stability (degrees)."""
-    return rows.take(rows.valid & (rows.measured[:, METRIC_NAMES.index("phase_margin")] >= min_phase_margin))
+    return rows.take(rows.valid & (rows.measured[:, METRICS.names.index("phase_margin")] >= min_phase_margin))
 
 
 def pool_of(rows: Rows, train: int, test: int) -> dict[str, list[list[float]]]:
@@ -68,7 +68,7 @@ def main() -> None:
         "candidates": len(rows.vectors),
     }
     pool = PoolFile(
-        circuit=circuit.name, netlist_hash=circuit.netlist_hash, metrics=METRIC_NAMES, provenance=facts, **chosen
+        circuit=circuit.name, netlist_hash=circuit.netlist_hash, metrics=METRICS.names, provenance=facts, **chosen
     )
     path = arguments.out or TargetPool.path(circuit)
     head = json.dumps(pool.model_dump(exclude={"train", "test"}), indent=1)[:-2]

@@ -7,26 +7,22 @@ python agents/tpe.py --env zsgym/NMCF-v0 --backend surrogate --seed 1         # 
 from __future__ import annotations
 
 import sys
-import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-try:
-    import optuna
-except ImportError:
-    raise SystemExit('error: this agent needs the package optuna: pip install "zsgym[bench]"') from None
-
 from agents.command import Arguments, main, option
-from agents.loop import MakeOptimiser
-from zsgym.errors import ConfigError
-
-FloatArray = NDArray[np.float64]
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import propose_and_verify, proposer
+from zsgym.sizing.optimisers.tpe import Tpe, tpe
+from zsgym.sizing.problem import BudgetSpent, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 
 @dataclass(frozen=True)
@@ -38,46 +34,22 @@ class TpeArguments(Arguments):
     startup: int = option(100, "random sizings before the estimator is used")
 
 
-class Tpe:
-    """Ask and tell, one position at a time.
-
-    :param start: the first position; the random ones then stay within twice `width` of it.
-    """
-
-    def __init__(self, dimension: int, seed: int, start: FloatArray | None, width: float, startup: int) -> None:
-        low, high = np.zeros(dimension), np.ones(dimension)
-        if start is not None:
-            low, high = np.clip(start - 2.0 * width, 0.0, 1.0), np.clip(start + 2.0 * width, 0.0, 1.0)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=startup)
-        self._study = optuna.create_study(direction="maximize", sampler=sampler)
-        self._space: dict[str, optuna.distributions.BaseDistribution] = {
-            f"x{i}": optuna.distributions.FloatDistribution(low[i], high[i]) for i in range(dimension)
-        }
-        if start is not None:
-            self._study.enqueue_trial(dict(zip(self._space, start.tolist(), strict=True)))
-
-    def ask(self) -> FloatArray:
-        """See `agents.loop.Optimiser`."""
-        self._trial = self._study.ask(self._space)
-        return np.array([[self._trial.params[name] for name in self._space]])
-
-    def tell(self, positions: FloatArray, values: FloatArray) -> None:
-        """See `agents.loop.Optimiser`."""
-        self._study.tell(self._trial, float(values[0]))
+def search_ngspice(problem: Problem, arguments: TpeArguments) -> None:
+    """Ask, simulate, tell, until a design meets every spec or the budget is spent."""
+    scale = LogScale.of(problem.circuit)
+    optimiser = Tpe(problem.dimension, arguments.seed, startup=arguments.startup)
+    with suppress(BudgetSpent):
+        while not problem.finished:
+            positions = optimiser.ask()  # (B, n) in [0, 1], logarithmic between the bounds
+            designs = problem.evaluate(scale.units(positions))
+            optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 
-def tpe(startup: int = 100) -> MakeOptimiser:
-    """TPE with a number of random sizings.
-
-    :raises ConfigError: there is none to learn from.
-    """
-    if startup < 1:
-        raise ConfigError(f"startup must be at least 1 random sizing, got {startup}")
-    return lambda dimension, seed, start, width: Tpe(dimension, seed, start, width, startup)
+def search_surrogate(truth: Problem, belief: Belief, arguments: TpeArguments) -> None:
+    """The same optimiser maximises what is believed; ngspice verifies the best, and the belief learns from it."""
+    propose = proposer(tpe(arguments.startup), arguments.evaluations, arguments.seed)
+    propose_and_verify(truth, belief, propose, k=arguments.verify, seed=arguments.seed)
 
 
 if __name__ == "__main__":
-    main(TpeArguments, "tpe", __doc__, make=lambda arguments: tpe(arguments.startup))
+    main(TpeArguments, "tpe", __doc__, search_ngspice, search_surrogate)

@@ -20,11 +20,11 @@ from sizing_agents import AGENTS
 from sizing_cells import cells, published, run_cells
 from sizing_tables import figure, scores, table
 
-from agents.problems import list_problems, load_problem
 from surrogate.checkpoint import Checkpoint, shipped
-from zsgym.circuits import did_you_mean
-from zsgym.errors import ConfigError
-from zsgym.scripts import ending_in_one_line
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.base.scripts import ending_in_one_line
+from zsgym.sizing.named_problems import list_problems, load_problem
 
 
 def main() -> None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agents.belief import Belief
-from agents.cma_es import cma_es
-from agents.gradient import Ascent
-from agents.loop import MakeOptimiser, Propose, Solve, propose_and_verify, proposer, search
-from agents.random_search import random_search
-from agents.search import Problem
-from agents.tpe import tpe
 from surrogate.checkpoint import Checkpoint
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.loop import MakeOptimiser, Propose, Solve, propose_and_verify, proposer, search
+from zsgym.sizing.optimisers.cma_es import cma_es
+from zsgym.sizing.optimisers.gradient import Ascent
+from zsgym.sizing.optimisers.random_search import random_search
+from zsgym.sizing.optimisers.tpe import tpe
+from zsgym.sizing.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def on_ngspice(make: MakeOptimiser) -> Callable[[str], Solve]:
     """Search straight in ngspice."""
 
     def solve(truth: Problem, seed: int) -> None:
-        search(truth, make, seed, quiet=True)
+        search(truth, make, seed)
 
     return lambda checkpoint: solve
 
@@ -47,7 +47,7 @@ def on_surrogate(propose: Callable[[int], Propose]) -> Callable[[str], Solve]:
     def with_checkpoint(checkpoint: str) -> Solve:
         def solve(truth: Problem, seed: int) -> None:
             belief = Belief(Checkpoint.load(Path(checkpoint)), truth.circuit, truth.targets)
-            propose_and_verify(truth, belief, propose(seed), seed=seed, quiet=True)
+            propose_and_verify(truth, belief, propose(seed), seed=seed)
 
         return solve
 

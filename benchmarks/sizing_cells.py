@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sizing_agents import AGENTS
 
-from agents.problems import load_problem
-from agents.search import Problem, Progress
 from surrogate.checkpoint import Checkpoint, shipped
-from zsgym.files import write_text
+from zsgym.base.files import write_text
+from zsgym.classes.specs import exactly
 from zsgym.samples.manifest import git_revision
-from zsgym.specs import exactly
+from zsgym.sizing.named_problems import load_problem
+from zsgym.sizing.problem import Problem, Progress
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def cells(pairs: list[tuple[str, str]], seeds: list[int], budget: int, checkpoin
 def run_cell(cell: Cell) -> dict[str, Any]:
     """Run one cell in this process.
 
-    :return: the cell, its history (see `agents.search.Progress`), targets, and the best design as ngspice sees it.
+    :return: the cell, its history (of `zsgym.sizing.problem.Progress`), targets, and the best design in ngspice.
     """
     torch.set_num_threads(1)
     circuit, targets, title = load_problem(cell.problem)

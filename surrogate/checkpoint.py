@@ -23,10 +23,11 @@ from surrogate.calibration import Calibration
 from surrogate.data import AUXILIARY, Normaliser
 from surrogate.graph import DEVICE_TYPES, N_FEATURES, PIN_TYPES
 from surrogate.model import ModelConfig, SurrogateModel
+from surrogate.sizing import DifferentiableSurrogate
 from surrogate.transforms import Transform
 from zsgym.base.errors import ZsgymError
 from zsgym.base.files import new_file
-from zsgym.circuits import DEFAULT_VERDICT
+from zsgym.circuits import DEFAULT_VERDICT, Circuit
 from zsgym.classes.amplifier import METRICS
 
 FORMAT = "zsgym-surrogate"
@@ -72,6 +73,10 @@ class Checkpoint:
     def metric_names(self) -> tuple[str, ...]:
         """What it predicts, in order."""
         return METRICS.names
+
+    def of(self, circuit: Circuit) -> DifferentiableSurrogate:
+        """What the model says about one circuit, differentiable with respect to the sizing."""
+        return DifferentiableSurrogate(self, circuit)
 
     def save(self, path: Path) -> None:
         """Write the file; an existing one is replaced only by a complete new one.

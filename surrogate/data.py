@@ -35,9 +35,10 @@ SIDES: dict[Side, float] = {"train": 0.75, "validation": 0.05, "calibration": 0.
 AUXILIARY = ("max_pole_real", "output_error", "static_error")
 """Raw measurements that grade *how far* an amplifier is from failing; regressed beside the metrics (see `Losses`)."""
 
-_MEASURED_FAILURES = ("unstable", "unsettled")
+MEASURED_FAILURES = ("unstable", "unsettled")
 """Failures of amplifiers that have an operating point and a gain: their DC and AC measurements are as true as any."""
-_TRANSIENT = ("phase_margin", "slew_rate", "settling_time")
+TRANSIENT = ("phase_margin", "slew_rate", "settling_time")
+"""Metrics that mean something only where the closed loop comes to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,9 @@ def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
     failure = np.array(table["failure"].to_pylist(), dtype=object)
     valid = table["label"].to_numpy() == 1
     metrics = np.stack([_numbers(table, f"metrics.{name}") for name in METRICS.names], axis=1)
-    alive = np.isin(failure, _MEASURED_FAILURES)
+    alive = np.isin(failure, MEASURED_FAILURES)
     for column, name in enumerate(METRICS.names):
-        if name not in _TRANSIENT:
+        if name not in TRANSIENT:
             metrics[:, column] = np.where(alive, _numbers(table, f"raw.{name}"), metrics[:, column])
     raw = np.stack([_numbers(table, f"raw.{name}") for name in AUXILIARY], axis=1)
     rows = Rows(circuit, vectors, valid, metrics, raw, _positions(circuit, vectors))

@@ -206,6 +206,7 @@ class _FeatureLayout:
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for callers that need gradients, whoever asks first
 def _feature_layout(circuit: Circuit) -> _FeatureLayout:
     column = {(p.group, p.quantity): index for index, p in enumerate(circuit.parameters)}
     constants: list[float] = []

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
 
-from zsgym.circuits import Circuit
 from zsgym.base.errors import SimulatorCrashError
-from zsgym.classes.amplifier import AmplifierConditions
-from zsgym.classes import Failure
+from zsgym.circuits import Cases, Circuit
+from zsgym.classes import Conditions, Failure
+from zsgym.simulators.base import Errors
 from zsgym.simulators.outcome import Outcome, Status
-from zsgym.circuits import Sizing
 
 # Median and spread (in the exponent, or in dB and degrees) of working NMCF amplifiers, SI units.
 _LOGARITHMIC = {
@@ -48,31 +46,25 @@ class FakeSimulator:
         self.calls = 0
         self.simulated: list[dict[str, float]] = []
         self.batch_sizes: list[int] = []
-        self.conditions: list[Conditions | None] = []
+        self.conditions: list[Conditions] = []
         self.closed = 0
 
     @property
     def provenance(self) -> Mapping[str, str]:
         return {"fake": "1"}
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         self.calls += 1
-        complete = [self.circuit.validate(sizing) for sizing in sizings]
+        complete = [self.circuit.validate(sizing) for sizing in cases.sizings]
         if self.calls in self.raise_at:
             error = SimulatorCrashError(f"the simulator was killed in call {self.calls}")
             if errors == "raise":
                 raise error
             lost = Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=error)
-            return [lost for _ in sizings]
-        self.batch_sizes.append(len(sizings))
+            return [lost for _ in cases]
+        self.batch_sizes.append(len(cases))
         self.simulated.extend(complete)
-        self.conditions.append(conditions)
+        self.conditions.extend(cases.conditions)
         return [self._answer(sizing) for sizing in complete]
 
     def close(self) -> None:
@@ -88,7 +80,7 @@ class FakeSimulator:
         metrics |= {name: median + spread * raw[name] for name, (median, spread) in _LINEAR.items()}
         return Outcome(Status.SUCCESS, metrics=metrics, raw=raw, backend=self.name, elapsed_s=0.001)
 
-    def _failure(self, unit: Sequence[float]) -> Failure | None:
+    def _failure(self, unit: Sequence[float]) -> str | None:
         widths_and_lengths = [p.quantity in ("W", "L") for p in self.circuit.parameters]
         if any(u < -0.97 for u, bounded in zip(unit, widths_and_lengths, strict=True) if bounded):
             return Failure.GEOMETRY

@@ -21,7 +21,6 @@ from agents.ppo import Arguments, solver, train
 from agents.ppo_callbacks import MODEL, checkpoints, load_designs, newest_checkpoint
 from agents.ppo_designs import Verifier
 from agents.ppo_settings import guarded
-from agents.search import Problem
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
 from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorMissingError
@@ -29,6 +28,7 @@ from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.samples import read_samples
 from zsgym.simulators.ngspice import simulator
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.problem import Problem
 
 ROLLOUT = 32
 TINY = (

@@ -13,12 +13,12 @@ import torch
 from agents import ppo
 from agents.evaluate_goals import Arguments, Trial, evaluate, load_agent, summary
 from agents.ppo import train
-from agents.search import Problem
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
 from zsgym.envs.targets import TargetPool
 from zsgym.errors import ConfigError
 from zsgym.samples import read_samples
+from zsgym.sizing.problem import Problem
 
 TRAINING = ppo.Arguments(
     goals="random",

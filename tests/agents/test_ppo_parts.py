@@ -11,18 +11,18 @@ import pytest
 import torch
 from stable_baselines3.common.logger import Logger
 
-from agents.belief import Belief
 from agents.ppo_callbacks import due, record_verification, verification_scalars
 from agents.ppo_designs import CAPACITY, Archive, Verifier
 from agents.ppo_figures import margin_figure
 from agents.ppo_settings import default_file, make_env, read_settings
 from agents.rewards import SymlogReward, symlog
-from agents.search import Problem
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_NAMES
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.problem import Problem
 from zsgym.specs import FAILURE_REWARD
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from agents.belief import Belief
 from agents.retrain import Settings
 from agents.retrain_choose import ChooseSettings, Chosen, choose
 from agents.retrain_label import findings, label, wilson
@@ -27,6 +26,7 @@ from zsgym.paths import data_root
 from zsgym.pdk.geometry import inside_models
 from zsgym.samples import read_samples
 from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.sizing.belief import Belief
 
 SEARCH = SearchSettings(**SETTINGS["search"])
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("cma")
 pytest.importorskip("optuna")
 pytest.importorskip("matplotlib")
 
@@ -19,9 +18,9 @@ from sizing_agents import AGENTS, Agent
 from sizing_cells import Cell, cells, published, run_cells
 from sizing_tables import scores, table
 
-from agents.search import BudgetSpent, Problem
 from tests.fakes import FakeSimulator
 from zsgym.circuits import Circuit
+from zsgym.sizing.problem import BudgetSpent, Problem
 
 
 def result(agent: str, seed: int, rewards: list[float], problem: str = "nmcf") -> dict[str, Any]:

@@ -71,8 +71,8 @@ def add_parser(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
     from zsgym.report import Request, gather, render_page, testbench_deck
-    from zsgym.report.search import SearchHistory
     from zsgym.report.training import training_curves
+    from zsgym.sizing.history import SearchHistory
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
     sizing, targets, searched = _sizing(options, circuit)

@@ -15,7 +15,8 @@ from zsgym.report.figures import Curve, curve_plot
 from zsgym.report.markup import html_table, stylesheets
 from zsgym.report.schematic import load_schematic
 from zsgym.report.schematic_drawing import draw_schematic
-from zsgym.report.search import SearchHistory, search_plots
+from zsgym.report.search import search_plots
+from zsgym.sizing.history import SearchHistory
 
 _MARGIN_HINT = (
     "The margin is (value &minus; target) / (|value| + |target|), with the sign turned where low is better: "

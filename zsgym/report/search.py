@@ -1,61 +1,16 @@
-"""How an agent searched: what the surrogate promised, and what ngspice said of the designs that were simulated."""
+"""Drawings of a search: what the surrogate promised, and what ngspice said of the designs that were simulated."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zsgym.base.errors import ConfigError
 from zsgym.base.plot import Axis, Panel, drawing, round_ticks
-from zsgym.base.problems import describe
+from zsgym.sizing.history import SearchHistory, Simulation
 
 _MOST_DOTS = 150
 """More cannot be told apart."""
-
-
-class Simulation(BaseModel):
-    """One simulation in ngspice.
-
-    evaluations: of what is searched, when it was made. belief: probability of being feasible, as believed before; None
-    without a surrogate. reward: at most 0, which means that every spec is met.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    evaluations: int = Field(ge=0)
-    belief: float | None = Field(None, ge=0, le=1)
-    works: bool
-    reward: float
-    feasible: bool
-
-
-class SearchHistory(BaseModel):
-    """What an agent writes about its search, `history` in the file of its designs.
-
-    searched: the backend whose evaluations are counted. believed: (evaluations, probability of being feasible) whenever
-    the surrogate promised more than ever since its last correction by ngspice.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    searched: Literal["ngspice", "surrogate"]
-    believed: list[tuple[int, float]] = []
-    simulations: list[Simulation] = []
-
-    @staticmethod
-    def read(content: object, source: str) -> SearchHistory:
-        """The history in a file of designs.
-
-        :raises ConfigError: it is not one; the message names the source and the key.
-        """
-        try:
-            return SearchHistory.model_validate(content)
-        except ValidationError as error:
-            lines = (f"{source}: history.{line}" for line in describe(error, SearchHistory))
-            raise ConfigError("\n".join(lines)) from error
 
 
 def search_plots(history: SearchHistory) -> dict[str, str]:

@@ -10,8 +10,9 @@ import pytest
 from zsgym.circuits import load_circuit
 from zsgym.report.figures import bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
 from zsgym.base.plot import WIDTH, Axis, Panel, drawing, padded, round_ticks
-from zsgym.report.search import SearchHistory, search_plots
+from zsgym.report.search import search_plots
 from zsgym.base.typography import MISSING, printed
+from zsgym.sizing.history import SearchHistory
 
 MINUS = "\N{MINUS SIGN}"
 FREQUENCY = np.logspace(-1, 9, 101)

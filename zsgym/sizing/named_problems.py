@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from zsgym.circuits import Circuit, did_you_mean, list_circuits, load_circuit, read_model
-from zsgym.errors import ConfigError
-from zsgym.paths import data_root
-from zsgym.specs import resolve_targets
+from zsgym.base.errors import ConfigError
+from zsgym.base.paths import data_root
+from zsgym.base.problems import did_you_mean, read_model
+from zsgym.circuits import Circuit, list_circuits, load_circuit
 
 
 class NamedProblem(BaseModel):
@@ -49,7 +49,7 @@ def load_problem(name_or_path: str) -> tuple[Circuit, dict[str, float], str]:
         )
     problem = read_model(path, NamedProblem)
     circuit = load_circuit(problem.circuit)
-    return circuit, resolve_targets(circuit.targets, problem.targets), problem.title
+    return circuit, circuit.metrics.resolve_targets(circuit.targets, problem.targets), problem.title
 
 
 def _directory() -> Path:

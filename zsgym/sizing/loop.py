@@ -1,22 +1,24 @@
 """The two ways to size a circuit: search in a simulator, or propose with a surrogate, verify in ngspice, and learn.
 
 All optimisers work on logarithmic positions in [0, 1]^n (see `LogScale`) and maximise. In a simulator they maximise the
-graded `score`; with a surrogate, the logarithm of the believed probability of being feasible (see `agents.belief`).
+graded `score`; with a surrogate, the logarithm of the believed probability of being feasible (`zsgym.sizing.belief`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from agents.belief import Belief
-from agents.search import BudgetSpent, Design, LogScale, Problem, score
+from zsgym.sizing.belief import Belief
+from zsgym.sizing.problem import BudgetSpent, Design, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 FloatArray = NDArray[np.float64]
 
@@ -25,8 +27,9 @@ _SAME = 1e-3
 _NUDGE = 0.02
 FRESH_LOOK = 10
 """Every so many rounds the whole space is looked at again, with what was learnt: a dead end is left."""
-_FIRST_WIDTH, _LATER_WIDTH = 0.3, 0.05
-"""Initial step of an optimiser that knows nothing, and of one that refines a design."""
+FIRST_WIDTH, START_WIDTH, _LATER_WIDTH = 0.3, 0.1, 0.05
+"""Initial step of an optimiser that knows nothing, of one that begins at a working design, and of one that refines what
+a belief promises."""
 
 
 class Optimiser(Protocol):
@@ -57,52 +60,49 @@ class Propose(Protocol):
         ...
 
 
-def search(problem: Problem, make: MakeOptimiser, seed: int, *, quiet: bool = False) -> None:
+def search(problem: Problem, make: MakeOptimiser, seed: int, *, start: FloatArray | None = None) -> None:
     """Maximise the score on a problem until a design is feasible or the budget is spent.
 
     The result is `problem.best` and `problem.history`.
+
+    :param start: (n,) a position that works, such as a known-good sizing; None looks everywhere.
     """
     scale = LogScale.of(problem.circuit)
-    optimiser = make(problem.dimension, seed, None, _FIRST_WIDTH)
-    with _bar(problem, quiet) as bar:
-        while True:
+    optimiser = make(problem.dimension, seed, start, FIRST_WIDTH if start is None else START_WIDTH)
+    with contextlib.suppress(BudgetSpent):
+        while not problem.finished:
             positions = optimiser.ask()
-            try:
-                designs = problem.evaluate(scale.units(positions))
-            except BudgetSpent as spent:
-                _show(bar, problem, len(spent.designs))
-                return
-            _show(bar, problem, len(designs))
-            if any(design.feasible for design in designs):
-                return
+            designs = problem.evaluate(scale.units(positions))
             optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 
-def propose_and_verify(
-    truth: Problem, belief: Belief, propose: Propose, *, k: int = 1, seed: int = 0, quiet: bool = False
-) -> list[Design]:
+def propose_and_verify(truth: Problem, belief: Belief, propose: Propose, *, k: int = 1, seed: int = 0) -> list[Design]:
     """Rounds of: propose k designs, simulate them best first, correct the belief; until one is feasible.
 
     :param truth: of ngspice; its budget ends the rounds.
     :return: every simulated design in order.
     """
     generator = np.random.default_rng(seed)
-    simulated: list[Design] = []
-    with _bar(truth, quiet) as bar:
-        while True:
-            if simulated:
-                belief.learn(simulated)
-            bar.set_description(f"sizing {truth.circuit.name}: asking the surrogate")
-            for position in propose(belief, simulated, k):
-                unit = belief.scale.units(_new(position, simulated, belief.scale, generator))
-                try:
-                    simulated += truth.evaluate(unit)
-                except BudgetSpent:
-                    return simulated
-                belief.note_choice(simulated[-1])
-                _show(bar, truth, 1)
-                if simulated[-1].feasible:
-                    return simulated
+    with contextlib.suppress(BudgetSpent):
+        while not truth.finished:
+            proposals = propose(belief, truth.designs, k)
+            simulate_proposals(truth, belief, proposals, generator)
+            belief.learn(truth.designs)
+    return truth.designs
+
+
+def simulate_proposals(truth: Problem, belief: Belief, positions: FloatArray, generator: np.random.Generator) -> None:
+    """Simulate proposals in order, up to the first feasible one; the belief notes what it had promised of each.
+
+    :param positions: (k, n). One that was simulated before is moved a little, by the generator.
+    :raises BudgetSpent: the budget of `truth` ends before.
+    """
+    for position in positions:
+        unit = belief.scale.units(_new(position, truth.designs, belief.scale, generator))
+        (design,) = truth.evaluate(unit)
+        belief.note_choice(design)
+        if design.feasible:
+            return
 
 
 def proposer(make: MakeOptimiser, evaluations: int, seed: int) -> Propose:
@@ -113,14 +113,14 @@ def proposer(make: MakeOptimiser, evaluations: int, seed: int) -> Propose:
     rounds = itertools.count()
 
     def propose(belief: Belief, simulated: Sequence[Design], k: int) -> FloatArray:
-        start, count, width = None, evaluations, _FIRST_WIDTH
+        start, count, width = None, evaluations, FIRST_WIDTH
         if next(rounds) % FRESH_LOOK and simulated:
             units = np.array([design.unit for design in simulated])
             known = belief.scale.positions(units)
             start, count, width = known[np.argmax(_believed(belief, known))], evaluations // 4, _LATER_WIDTH
         optimiser = make(len(belief.scale.low), seed + len(simulated), start, width)
         positions, values = _maximise(belief, optimiser, count)
-        return different(positions, values, k)
+        return distinct_positions(positions, values, k)
 
     return propose
 
@@ -146,7 +146,7 @@ def _believed(belief: Belief, positions: FloatArray) -> FloatArray:
     return values
 
 
-def different(positions: FloatArray, values: FloatArray, k: int, distance: float = 0.05) -> FloatArray:
+def distinct_positions(positions: FloatArray, values: FloatArray, k: int, distance: float = 0.05) -> FloatArray:
     """The k best positions, no two of which are nearer than `distance` along every parameter."""
     chosen: list[FloatArray] = []
     for row in np.argsort(-values):
@@ -164,16 +164,6 @@ def _new(
     while any(np.abs(scale.positions(design.unit) - position).max() < _SAME for design in simulated):
         position = np.clip(position + _NUDGE * generator.standard_normal(position.shape), 0.0, 1.0)
     return position
-
-
-def _bar(problem: Problem, quiet: bool) -> tqdm[Any]:
-    return tqdm(total=problem.budget, unit="sim", desc=f"sizing {problem.circuit.name}", disable=quiet)
-
-
-def _show(bar: tqdm[Any], problem: Problem, count: int) -> None:
-    if problem.best is not None:
-        bar.set_postfix(reward=f"{problem.history[-1].reward:.4f}", refresh=False)
-    bar.update(count)
 
 
 Solve = Callable[[Problem, int], None]

@@ -1,8 +1,8 @@
-"""What a surrogate, corrected by every simulation so far, believes about a sizing: the probability that it is feasible.
+"""What a model, corrected by every simulation so far, believes about a sizing: the probability that it is feasible.
 
-The surrogate predicts each metric on its normalised scale with an error whose spread its conformal interval states, and
+The model (`zsgym.sizing.models`) predicts each metric on its normalised scale with an error whose spread it states, and
 the probability that the amplifier works at all. A Gaussian process over logarithmic positions carries the *residuals*
-seen in simulations to the neighbourhood of the simulated sizings (prior mean: the surrogate is right), as in Bayesian
+seen in simulations to the neighbourhood of the simulated sizings (prior mean: the model is right), as in Bayesian
 optimisation with constraints (J. Gardner et al., ICML 2014). The objective
 
     log P(feasible) = log p_valid + sum over specs of log P(spec is met)
@@ -15,30 +15,23 @@ Axes: B sizings, n parameters, K metrics, N simulated designs.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.search import Design, LogScale, score
-from surrogate.checkpoint import Checkpoint
-from surrogate.config import CalibrationConfig
-from surrogate.graph import group_features, topology_tensors
-from surrogate.model import SurrogateModel
-from surrogate.transforms import CLIP, Transform
 from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
-from zsgym.outcome import Failure
+from zsgym.classes import Better, Metric
+from zsgym.sizing.models import LearntModel, Scale
+from zsgym.sizing.problem import Design
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 FloatArray = NDArray[np.float64]
 
-_WIDEST = 3.0
-"""Spread of a metric whose interval promises nothing, in standard deviations of the training data."""
 _LENGTH = 0.25
 """Length scale of residuals: root mean square difference of logarithmic positions."""
 _NUGGET = 0.02
@@ -49,30 +42,24 @@ _MOST_ROWS = 256
 """Designs that a belief learns from at most: the work grows with their cube."""
 _DECIDED = 2.0
 """Validity logit that a simulated sizing is pulled to: a probability of 0.88 or 0.12."""
-_ALIVE = (Failure.UNSTABLE, Failure.UNSETTLED)
-_SETTLED_ONLY = ("phase_margin", "slew_rate", "settling_time")
 
 
 class Belief:
     """Belief about one circuit's feasibility under some targets.
 
-    :param checkpoint: one that was trained on this circuit, best; any other serves through its pooled calibration.
+    :param model: one that was trained on this circuit, best: what any other says is a guess.
     :param targets: metric -> target in SI units.
     """
 
-    def __init__(self, checkpoint: Checkpoint, circuit: Circuit, targets: Mapping[str, float]) -> None:
+    def __init__(self, model: LearntModel, circuit: Circuit, targets: Mapping[str, float]) -> None:
         self.circuit, self.scale = circuit, LogScale.of(circuit)
-        self._model: SurrogateModel = copy.deepcopy(checkpoint.model).requires_grad_(False)
-        known = circuit.netlist_hash in checkpoint.topologies
-        calibration = checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
-        self._temperature = calibration.temperature
-        half_width = torch.tensor(calibration.interval, dtype=torch.float64).clamp(max=_WIDEST)
-        self._spread = half_width / NormalDist().inv_cdf((1.0 + _coverage(checkpoint)) / 2.0)  # (K,)
-        self._transforms: Sequence[Transform] = checkpoint.normaliser.metrics
-        self._columns = [METRIC_NAMES.index(name) for name in targets]
-        self._sides = [_sides(name, target, self._transform(name)) for name, target in targets.items()]
-        with torch.no_grad():
-            self._structure = self._model.encode_structure(topology_tensors([circuit]))
+        self._model = model.of(circuit)
+        self._spread, self._transforms = self._model.spread, self._model.scales
+        self._columns = [circuit.metrics.names.index(name) for name in targets]
+        self._sides = [
+            _sides(circuit.metrics[name], target, self._transforms[column])
+            for column, (name, target) in zip(self._columns, targets.items(), strict=True)
+        ]
         self._low = torch.from_numpy(self.scale.low)
         self._span = torch.from_numpy(np.log(self.scale.high / self.scale.low))
         self.is_count = torch.tensor([parameter.integer for parameter in circuit.parameters])
@@ -138,30 +125,22 @@ class Belief:
         self._most_promising = -math.inf
 
     def _predict(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Calibrated validity logits (B,) and normalised metrics (B, K) of the surrogate alone, float64."""
+        """Calibrated validity logits (B,) and normalised metrics (B, K) of the model alone, float64."""
         values = self._low * torch.exp(self._span * positions)
-        features = group_features(self.circuit, values)
-        prediction = self._model.predict(self._structure, None, features)
-        return prediction.validity.double() / self._temperature, prediction.metrics.double().clamp(-CLIP, CLIP)
+        return self._model.predict(values)
 
     def _measured(self, design: Design) -> FloatArray:
-        """(K,) normalised metrics of a simulated design, NaN where it has none (see `surrogate.data`)."""
-        outcome = design.outcome
-        known: Mapping[str, float | None] = outcome.metrics or {}
-        if outcome.failure in _ALIVE:
-            known = {name: value for name, value in outcome.raw.items() if name not in _SETTLED_ONLY}
-        values = [known.get(name) for name in METRIC_NAMES]
+        """(K,) normalised metrics of a simulated design, NaN where it has none."""
+        known = self._model.measured(design.outcome)
+        values = [known.get(name) for name in self.circuit.metrics.names]
         physical = np.array([math.nan if value is None else value for value in values])
         return np.array([t.normalise(v) for t, v in zip(self._transforms, physical[:, None], strict=True)]).ravel()
-
-    def _transform(self, name: str) -> Transform:
-        return self._transforms[METRIC_NAMES.index(name)]
 
 
 class Residuals:
     """Gaussian process of (simulated - predicted) metrics and validity logits.
 
-    :param spread: (K,) standard deviation of the surrogate's errors. :param positions: (N, n) of simulated designs.
+    :param spread: (K,) standard deviation of the model's errors. :param positions: (N, n) of simulated designs.
     :param residual: (N, K), NaN where nothing was measured. :param surprise: (N,) of the validity logit.
     """
 
@@ -200,21 +179,16 @@ class Residuals:
         return mean[:, :-1], spread, mean[:, -1]
 
 
-def _coverage(checkpoint: Checkpoint) -> float:
-    """What the conformal intervals of a checkpoint promise."""
-    config = checkpoint.provenance.get("config", {}).get("calibration", {})
-    return float(config.get("coverage", CalibrationConfig().coverage))
-
-
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
     """(A, B) correlation of residuals: squared exponential in the root mean square difference of positions."""
     squared = ((a.unsqueeze(1) - b.unsqueeze(0)) ** 2).mean(dim=-1)
     return torch.exp(-0.5 * squared / _LENGTH**2)
 
 
-def _sides(name: str, target: float, transform: Transform) -> list[tuple[float, float]]:
+def _sides(metric: Metric, target: float, scale: Scale) -> list[tuple[float, float]]:
     """Conditions `sign * (metric - bound) >= 0` on the normalised scale that a spec amounts to."""
-    better = METRIC_BY_NAME[name].better
-    bounds = [target] if better is not Better.LOW_MAGNITUDE else [abs(target), -abs(target)]
-    signs = {Better.HIGH: [1.0], Better.LOW: [-1.0], Better.LOW_MAGNITUDE: [-1.0, 1.0]}[better]
-    return [(sign, float(transform.normalise(np.array(bound)))) for sign, bound in zip(signs, bounds, strict=True)]
+    sign = 1.0 if metric.higher_is_better else -1.0
+    bounds = [(sign, target)]
+    if metric.better is Better.LOW_MAGNITUDE:
+        bounds = [(-1.0, abs(target)), (1.0, -abs(target))]
+    return [(sign, float(scale.normalise(np.array(bound)))) for sign, bound in bounds]

@@ -6,21 +6,25 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 
-from agents.problems import list_problems, load_problem
-from agents.search import BudgetSpent, Design, LogScale, Problem, distinct, score, verify
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf, nmcnr
-from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError, SimulatorCrashError
-from zsgym.outcome import Conditions, Failure, Outcome, Sizing, Status
-from zsgym.pdk.geometry import inside_models
+from zsgym.base.errors import ConfigError, SimulatorCrashError
+from zsgym.circuits import Cases, Circuit
+from zsgym.circuits.geometry import inside_models
+from zsgym.classes import Failure
+from zsgym.classes.specs import FAILURE_REWARD, exactly
 from zsgym.samples import read_errors, read_samples
-from zsgym.specs import FAILURE_REWARD, exactly
+from zsgym.simulators.base import Errors
+from zsgym.simulators.outcome import Outcome, Status
+from zsgym.sizing.designs import distinct, verify
+from zsgym.sizing.named_problems import list_problems, load_problem
+from zsgym.sizing.problem import BudgetSpent, Design, Problem
+from zsgym.sizing.scale import LogScale
+from zsgym.sizing.score import score
 
 
 def units(count: int, seed: int = 0, circuit: Circuit | None = None) -> np.ndarray:
@@ -34,14 +38,8 @@ class Scripted(FakeSimulator):
         super().__init__(circuit)
         self.outcomes = list(outcomes)
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
-        return [self.outcomes.pop(0) for _ in sizings]
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
+        return [self.outcomes.pop(0) for _ in cases]
 
 
 def success(**metrics: float) -> Outcome:
@@ -49,7 +47,7 @@ def success(**metrics: float) -> Outcome:
     return Outcome(Status.SUCCESS, metrics={**good, **metrics}, backend="fake")
 
 
-def failure(reason: Failure, p_valid: float | None = None, **raw: float) -> Outcome:
+def failure(reason: str, p_valid: float | None = None, **raw: float) -> Outcome:
     return Outcome(Status.CIRCUIT_FAILURE, reason, raw=raw, p_valid=p_valid, backend="fake")
 
 
@@ -174,7 +172,7 @@ def test_the_score_orders_failures_by_how_badly_they_fail() -> None:
 
 
 def test_a_failure_without_measurements_is_scored_too() -> None:
-    for reason in Failure:
+    for reason in (*nmcf().circuit_class.reasons, Failure.PREDICTED):
         assert score(judged(failure(reason))) < -11.0 - 1.0
 
 

@@ -1,0 +1,1 @@
+"""The optimisers: what they ask for next, and what they make of the answers."""
