@@ -140,7 +140,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], str]:
             found = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is no readable safetensors file: {error!s:.200}") from error
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error!s:.200}") from error
     if "zsgym" not in found:
         raise CheckpointError(f"{path} is a safetensors file, but not a zsgym surrogate")
     if found.get("sha256") != _checksum(found["zsgym"], tensors):

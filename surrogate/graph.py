@@ -2,7 +2,7 @@
 
 One node per device pin, so that a gate and a drain of the same transistor are different things; edges between pins on
 the same net; *virtual* edges between all pins of a device; one node per port; and a global token [G] connected to all.
-Sizes are no part of the graph: it is the same for every sizing of a topology. Neither are names: two netlists that
+Sizes are not part of the graph: it is the same for every sizing of a topology. Neither are names: two netlists that
 differ only in the order or the names of their devices and nets give isomorphic graphs, and equal predictions.
 """
 
@@ -22,7 +22,7 @@ from zsgym.netlist import Device
 
 GLOBAL = "[G]"
 DEVICE_TYPES = ("global", "port", "nmos", "pmos", "capacitor", "resistor", "inductor", "isource", "vsource")
-"""Vocabulary of device types; the first two are no devices."""
+"""Vocabulary of device types; the first two are not devices."""
 PIN_TYPES = ("global", "vss", "vdd", "inn", "inp", "out", "other", "d", "g", "s", "b", "p", "n")
 """Vocabulary of pin types: the ports of an amplifier, then the pins of devices. An unlisted port is `other`."""
 MAX_NODES = 200
@@ -240,7 +240,7 @@ def _feature_layout(circuit: Circuit) -> _FeatureLayout:
 
 
 def _size_from_netlist(circuit: Circuit, group: str, quantity: str) -> int | float:
-    """A width or length that is no parameter of the group: the column of another group's, or log10 of a number."""
+    """A width or length that is not a parameter of the group: the column of another group's, or log10 of a number."""
     if quantity == "M":
         return 0.0  # what the netlist says of M is the multiplicity of each device
     sizes = {device.values[quantity.lower()] for device in circuit.groups[group]}

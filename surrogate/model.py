@@ -44,7 +44,7 @@ class ModelConfig(BaseModel):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
         if self.injections > self.layers:
             raise ValueError(f"injections {self.injections} exceed layers {self.layers}")
         return self

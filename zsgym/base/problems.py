@@ -20,7 +20,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 def read_model(path: Path, model: type[ModelT]) -> ModelT:
     """Read a YAML file into a pydantic model.
 
-    :raises ConfigError: the file cannot be read, is no YAML, repeats a key or does not fit the model: one line per
+    :raises ConfigError: the file cannot be read, is not YAML, repeats a key or does not fit the model: one line per
         problem, each with the file, the key and the valid choices.
     """
     try:
@@ -28,7 +28,7 @@ def read_model(path: Path, model: type[ModelT]) -> ModelT:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(_keys(model))}")
     try:

@@ -109,7 +109,7 @@ class Circuit:
     def validate(self, sizing: Mapping[str, float]) -> dict[str, float]:
         """The same sizing as plain floats, in the order of `parameters`. Nothing is completed, clipped or rounded.
 
-        :raises ConfigError: parameters are missing or unknown, or a value is no positive finite number.
+        :raises ConfigError: parameters are missing or unknown, or a value is not a positive finite number.
         """
         if not isinstance(sizing, Mapping):
             raise ConfigError(f"{self.name}: a sizing is a mapping from parameter name to number, not {sizing!r:.80}")

@@ -38,7 +38,7 @@ def add_sizing(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGr
 def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
     """The sizings that the options name, complete and in declared units.
 
-    Values of a file that lie outside their bounds, and counts that are no whole numbers, get one warning.
+    Values of a file that lie outside their bounds, and counts that are not whole numbers, get one warning.
 
     :raises ConfigError: there is no such sizing, or one is not valid; the message says which.
     """
@@ -66,7 +66,7 @@ def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str
 def _read(options: argparse.Namespace, circuit: Circuit) -> list[Mapping[str, float]]:
     """The sizings in a JSON file, or on standard input for `-`: one object, a list of objects, or an agent's designs.
 
-    :raises ConfigError: it cannot be read, is no JSON, or holds something else.
+    :raises ConfigError: it cannot be read, is not JSON, or holds something else.
     """
     content, source = read_json(options.sizing), _place(options.sizing)
     if isinstance(content, dict) and isinstance(content.get("designs"), list):
@@ -113,7 +113,7 @@ def best_design(content: Any, source: str, circuit: Circuit) -> Mapping[str, Any
 def read_json(source: str) -> Any:
     """What a JSON file holds, or standard input for `-`.
 
-    :raises ConfigError: it cannot be read, is no JSON, or an object names something twice.
+    :raises ConfigError: it cannot be read, is not JSON, or an object names something twice.
     """
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
@@ -157,7 +157,7 @@ def _warn_of_unusual(sizings: Sequence[Mapping[str, float]], circuit: Circuit) -
 
 
 def _unusual(sizing: Mapping[str, float], circuit: Circuit) -> list[str]:
-    """The values outside their bounds, and the counts that are no whole numbers, with the declared units."""
+    """The values outside their bounds, and the counts that are not whole numbers, with the declared units."""
     told = []
     for p in circuit.parameters:
         value, unit = sizing[p.name], "" if p.unit == "count" else f" {p.unit}"

@@ -168,7 +168,7 @@ def _registered(circuit: str | os.PathLike[str] | Circuit) -> gym.envs.registrat
         return None
     spec = gym.spec(name)  # names near ids when there is no such one
     if "circuit" not in spec.kwargs:
-        raise ConfigError(f"{name} is no sizing environment; the ids of sizing environments begin with {NAMESPACE}/")
+        raise ConfigError(f"{name} is not a sizing environment; the ids of sizing environments begin with {NAMESPACE}/")
     return spec
 
 

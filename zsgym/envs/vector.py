@@ -28,7 +28,7 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     of `num_envs` single environments seeded with `seed`, `seed + 1`, ...
 
     Autoreset is of the kind `NEXT_STEP`: the call after the end of an episode ignores that sub-environment's action,
-    begins its next episode (with the targets of the environment) and reports reward 0. It is no transition and is not
+    begins its next episode (with the targets of the environment) and reports reward 0. It is not a transition and is not
     logged as one. Truncation is done here, since `make_vec` applies no `TimeLimit`.
 
     `max_episode_steps` is the number of steps after which an episode is truncated; the other arguments are those of

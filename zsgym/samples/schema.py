@@ -7,7 +7,7 @@ metrics, raw measurements and operating points in SI. Three rules hold for every
   exist); label 0 carries a failure and null metrics, never 1e9;
 - the backend is the simulator that *answered* (a hybrid names ngspice or surrogate), because rows answered by a
   surrogate are never training labels;
-- an infrastructure error is no row at all: it becomes an `ErrorRecord`, which is stored outside the samples.
+- an infrastructure error is not a row: it becomes an `ErrorRecord`, which is stored outside the samples.
 """
 
 from __future__ import annotations

@@ -139,11 +139,11 @@ def find_version(text: str, source: str) -> str:
     """Version of ngspice as it states it, such as 39 or 44.2.
 
     :param source: the library or program that was asked.
-    :raises SimulatorMissingError: that is no ngspice, or one that is too old.
+    :raises SimulatorMissingError: that is not ngspice, or one that is too old.
     """
     found = re.search(r"ngspice-(\d+)(\S*)", text)
     if found is None:
-        raise SimulatorMissingError(f"{source} is no working ngspice; {INSTALL_HINT}")
+        raise SimulatorMissingError(f"{source} is not a working ngspice; {INSTALL_HINT}")
     if int(found[1]) < OLDEST_VERSION:
         raise SimulatorMissingError(f"{source} is ngspice {found[1]}{found[2]}, which is too old; {INSTALL_HINT}")
     return found[1] + found[2]

@@ -197,7 +197,7 @@ def read_raw(path: Path, plot_name: str | None = None) -> dict[str, Vector]:
     try:
         shape = int(fields["No. Points"]), int(fields["No. Variables"])
     except (KeyError, ValueError):
-        raise SimulatorOutputError(f"{path.name} is no ngspice raw file") from None
+        raise SimulatorOutputError(f"{path.name} is not an ngspice raw file") from None
     is_complex = "complex" in fields.get("Flags", "")
     dtype: np.dtype[Any] = np.dtype(np.complex128 if is_complex else np.float64)
     if not separator or len(names) != shape[1] or len(data) != shape[0] * shape[1] * dtype.itemsize or shape[0] < 1:

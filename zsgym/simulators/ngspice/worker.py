@@ -127,7 +127,7 @@ class Worker:
     def greet(self) -> None:
         """Take the message with which a worker says that it has started; from now on the job's time runs.
 
-        :raises SimulatorError: it could not start, and is no longer `alive`.
+        :raises SimulatorError: it could not start, and is not `alive` any more.
         """
         try:
             self.answer()
