@@ -38,7 +38,7 @@ from zsgym.base.files import new_file
 from zsgym.samples.log import PARTS, SEGMENTS
 from zsgym.samples.reader import LogPath, ReadReport, log_files, read_records
 from zsgym.samples.schema import Sample
-from zsgym.samples.segment import SUFFIX, is_being_written
+from zsgym.samples.segment import SUFFIXES, is_being_written
 
 _SCALARS: dict[str, pa.DataType] = {
     "schema": pa.int16(),
@@ -178,7 +178,7 @@ def _compact_locked(root: Path, folder: Path, sort_by: Sequence[str]) -> Path | 
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     part = folder / f"{stamp}-{secrets.token_hex(4)}.parquet"
     # What an interrupted compaction has left behind is still replaced by a part that is about to go.
-    left_over = [root / SEGMENTS / name for name in replaced if name.endswith(SUFFIX)]
+    left_over = [root / SEGMENTS / name for name in replaced if name.endswith(SUFFIXES)]
     old = {*gathered, *folder.glob("*.parquet"), *filter(Path.exists, left_over)}
     write_part(table, part, replaces=[path.name for path in old])
     for path in old:
