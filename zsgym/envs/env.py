@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from zsgym.circuits import Circuit
 from zsgym.envs.core import CoreArguments, SizingCore
 from zsgym.envs.observation import action_space, observation_space
-from zsgym.envs.rendering import RENDER_MODES, check_render_mode, render
+from zsgym.envs.rendering import RENDER_FPS, RENDER_MODES, check_render_mode, render
 
 
 class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
@@ -123,7 +123,7 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     * v0: initial version (zsgym 0.1.0).
     """
 
-    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium's own declaration)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 (Gymnasium's own declaration)
 
     def __init__(
         self,
