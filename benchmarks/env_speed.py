@@ -7,8 +7,8 @@ Measured in turns, round by round, so that whatever else the machine does hits a
 (a) `SizingVecEnv.step` alone, with random actions, from one batch size to the next;
 (b) PPO of Stable-Baselines3 end to end (policy, environments, updates) with the hyperparameters of
     configs/agents/ppo-goals.yaml, with random targets in every episode;
-both with and without the sample log, one row per step. "CPU" counts processor seconds of this process and its workers:
-what one undisturbed core would do.
+both with and without the sample log, one row per step, and how many bytes a row of the log takes. "CPU" counts
+processor seconds of this process and its workers: what one undisturbed core would do.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from agents.ppo_settings import Settings, default_file, make_env, read_settings
 from zsgym.base.scripts import ending_in_one_line
+from zsgym.samples import read_samples
 
 GOAL = 1500.0
 """Steps per second of PPO on the surrogate, with the log, on two cores: what the project asks of itself."""
@@ -50,6 +51,7 @@ class Case:
     steps: int
     work: Callable[[], object]
     env: VecEnv
+    place: Path | None
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
@@ -59,6 +61,13 @@ class Case:
         self.wall.append(self.steps / timed(self.work)[1])
         # Processor time is counted in ticks; a call that is shorter than one tells nothing.
         self.cpu.append(self.steps / max(family_cpu_s() - before, 0.01))
+
+    def bytes_per_row(self) -> float | None:
+        """What the log takes for a row, everything counted; None without a log."""
+        if self.place is None:
+            return None
+        rows = sum(1 for _ in read_samples(self.place))
+        return sum(file.stat().st_size for file in self.place.rglob("*") if file.is_file()) / rows
 
     def result(self) -> dict[str, Any]:
         """Medians and what they rest on."""
@@ -71,10 +80,11 @@ class Case:
             "steps_per_cpu_s": float(np.median(self.cpu)),
             "steps_per_round": self.steps,
             "rounds": self.wall,
+            "log_bytes_per_row": self.bytes_per_row(),
         }
 
 
-def stepping(backend: str, settings: Settings, env: VecEnv, log: bool, steps: int) -> Case:
+def stepping(backend: str, settings: Settings, env: VecEnv, place: Path | None, steps: int) -> Case:
     """`VecEnv.step` with random actions."""
     generator = np.random.default_rng(0)
     shape = (settings.n_envs, *env.action_space.shape)  # type: ignore[misc]
@@ -85,10 +95,10 @@ def stepping(backend: str, settings: Settings, env: VecEnv, log: bool, steps: in
             env.step(generator.uniform(-1.0, 1.0, shape).astype(np.float32))
 
     env.reset()
-    return Case(backend, "step", settings.n_envs, log, calls * settings.n_envs, work, env)
+    return Case(backend, "step", settings.n_envs, place is not None, calls * settings.n_envs, work, env, place)
 
 
-def training(backend: str, settings: Settings, env: VecEnv, log: bool, steps: int) -> Case:
+def training(backend: str, settings: Settings, env: VecEnv, place: Path | None, steps: int) -> Case:
     """PPO, in whole rollouts."""
     model = PPO(settings.policy, env, seed=0, device="cpu", **settings.algorithm())
     whole = max(steps // settings.rollout, 1) * settings.rollout
@@ -97,7 +107,7 @@ def training(backend: str, settings: Settings, env: VecEnv, log: bool, steps: in
         model.learn(whole, reset_num_timesteps=False)
 
     model.learn(settings.rollout)  # the first update imports and allocates
-    return Case(backend, "PPO", settings.n_envs, log, whole, work, env)
+    return Case(backend, "PPO", settings.n_envs, place is not None, whole, work, env, place)
 
 
 def cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
@@ -114,10 +124,15 @@ def cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
         for make in (stepping, training):
             for log in (False, True):
                 options = {"workers": arguments.workers} if backend == "ngspice" else {}
-                place = str(folder / f"{backend}-{n_envs}-{make.__name__}") if log else False
-                choice = {"backend": backend, "random_targets": "train", "log": place, **options}
+                place = folder / f"{backend}-{n_envs}-{make.__name__}" if log else None
+                choice = {
+                    "backend": backend,
+                    "random_targets": "train",
+                    "log": str(place) if place else False,
+                    **options,
+                }
                 chosen = settings.model_copy(update={"env_kwargs": {**settings.env_kwargs, **choice}})
-                found.append(make(backend, chosen, make_env(chosen, arguments.env), log, steps))
+                found.append(make(backend, chosen, make_env(chosen, arguments.env), place, steps))
     return found
 
 
@@ -128,8 +143,12 @@ def table(results: list[dict[str, Any]]) -> str:
         own = {(r["what"], r["log"]): r for r in results if (r["backend"], r["n_envs"]) == (backend, n_envs)}
         wall = [own[what, log]["steps_per_s"] for what in ("step", "PPO") for log in (False, True)]
         cpu = [own[what, True]["steps_per_cpu_s"] for what in ("step", "PPO")]
-        rows.append([backend, n_envs, *(f"{value:,.0f}" for value in (*wall, *cpu))])
-    header = ("backend", "envs", "step", "step, log", "PPO", "PPO, log", "step, log / CPU s", "PPO, log / CPU s")
+        size = own["PPO", True]["log_bytes_per_row"]
+        rows.append([backend, n_envs, *(f"{value:,.0f}" for value in (*wall, *cpu, size))])
+    header = (
+        *("backend", "envs", "step", "step, log", "PPO", "PPO, log", "step, log / CPU s", "PPO, log / CPU s"),
+        "log bytes / row",
+    )
     return format_table("environment steps per second", header, rows)
 
 
@@ -176,7 +195,7 @@ def main() -> None:
                 case.measure()
         for case in measured:
             case.env.close()
-    results = [case.result() for case in measured]
+        results = [case.result() for case in measured]
     facts = provenance("torch", "stable-baselines3", "gymnasium", env=arguments.env, workers=arguments.workers)
     write_json(arguments.out, {"provenance": facts, "goal_steps_per_s": GOAL, "results": results})
     figure(results, arguments.out.with_suffix(".png"))

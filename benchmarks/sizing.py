@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     names = {f"{agent}/{problem}": (agent, problem) for agent, problem in pairs}
     for name in arguments.skip:
         if name not in names:
-            raise ConfigError(f"--skip: {name!r} is not an agent with a problem of this run. {did_you_mean(name, names)}")
+            known = did_you_mean(name, names)
+            raise ConfigError(f"--skip: {name!r} is not an agent with a problem of this run. {known}")
         pairs.remove(names[name])
     wanted = cells(pairs, arguments.seeds, arguments.budget, arguments.checkpoint)
     results = run_cells(wanted, arguments.runs, arguments.processes)

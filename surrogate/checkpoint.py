@@ -8,6 +8,7 @@ incompatible version is refused.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -78,7 +79,7 @@ class Checkpoint:
         """What the model says about one circuit, differentiable with respect to the sizing."""
         return DifferentiableSurrogate(self, circuit)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; an existing one is replaced only by a complete new one.
 
         :raises ConfigError: it cannot be written.
@@ -97,15 +98,16 @@ class Checkpoint:
         tensors |= {"embedding.mean": self.mean.contiguous(), "embedding.precision": self.precision.contiguous()}
         header = json.dumps(metadata)
         content = save(tensors, metadata={"zsgym": header, "sha256": _checksum(header, tensors)})
-        with new_file(path) as place:
+        with new_file(Path(path)) as place:
             place.write_bytes(content)
 
     @staticmethod
-    def load(path: Path) -> "Checkpoint":
+    def load(path: str | os.PathLike[str]) -> "Checkpoint":
         """Read a file written by `save`.
 
         :raises CheckpointError: missing, corrupt, foreign or incompatible; the message says which.
         """
+        path = Path(path)
         tensors, metadata, sha256 = _read(path)
         _check_interface(path, metadata)
         try:

@@ -20,6 +20,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -173,7 +174,7 @@ def _evaluate(expression: Expression, columns: Mapping[str, Tensor]) -> Tensor:
     return value(expression.root)
 
 
-def export(checkpoint: Checkpoint, circuit: Circuit, path: Path) -> float:
+def export(checkpoint: Checkpoint, circuit: Circuit, path: str | os.PathLike[str]) -> float:
     """Write the ONNX file of a checkpoint for one circuit, and run it once against the `Predictor`.
 
     :returns: the largest difference of any number from the `Predictor`'s (see `compare`).
@@ -185,7 +186,7 @@ def export(checkpoint: Checkpoint, circuit: Circuit, path: Path) -> float:
     proto = _traced(BakedSurrogate(predictor).eval(), len(circuit.parameters))
     onnx.helper.set_model_props(proto, _metadata(checkpoint, circuit, predictor))
     onnx.checker.check_model(proto)
-    with new_file(path) as place:
+    with new_file(Path(path)) as place:
         onnx.save(proto, place)
         return compare(predictor, place)
 
@@ -236,7 +237,7 @@ def _metadata(checkpoint: Checkpoint, circuit: Circuit, predictor: Predictor) ->
     }
 
 
-def compare(predictor: Predictor, path: Path) -> float:
+def compare(predictor: Predictor, path: str | os.PathLike[str]) -> float:
     """The largest difference between an ONNX file and the `Predictor` that it was made from.
 
     In `p_valid` as it is; in metrics and intervals on the scales that the model is trained on, in standard deviations
@@ -251,7 +252,7 @@ def compare(predictor: Predictor, path: Path) -> float:
     strategies = ("uniform", "log") * (_CHECKED_SIZINGS // 2)
     sizings = [sample(circuit, strategy, 0, index) for index, strategy in enumerate(strategies)]
     vectors = np.array([circuit.vector(sizing) for sizing in sizings], dtype=np.float64)
-    session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(Path(path).read_bytes(), providers=["CPUExecutionProvider"])
     found = dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"sizing": vectors}), strict=True))
     expected = predictor.predict(vectors)
     clear = np.abs(expected.p_valid - predictor.calibration.threshold) > TOLERANCE

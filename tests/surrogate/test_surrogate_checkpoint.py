@@ -75,6 +75,14 @@ def test_a_file_predicts_what_its_model_predicted(tokens: str, checkpoint: Check
         assert np.array_equal(getattr(before, name), getattr(after, name), equal_nan=True), name
 
 
+def test_a_place_may_be_text(file: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    assert Checkpoint.load(str(file)).sha256 == Checkpoint.load(file).sha256
+    checkpoint.save(str(tmp_path / "again.safetensors"))
+    assert Checkpoint.load(tmp_path / "again.safetensors").sha256 == Checkpoint.load(file).sha256
+    with pytest.raises(CheckpointError, match="there is no checkpoint nowhere"):
+        Checkpoint.load("nowhere")
+
+
 def test_the_hash_names_the_content(file: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
     again = tmp_path / "again.safetensors"
     checkpoint.save(again)

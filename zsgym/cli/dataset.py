@@ -183,8 +183,9 @@ formats:
   parquet       one table, one column per number
   zerosim-json  the published sample format of one circuit, with the sentinel 1e9 in failed samples; its parameters
                 stand under the numbers of pins, which a second file beside it explains (nmcf.json: nmcf.nodes.json)
-  minari        complete episodes of one circuit for offline reinforcement learning; --out is Minari's folder of data
-                sets, --id the name of this one there (needs the extra: pip install "zsgym[export]")
+  minari        complete episodes of one circuit and one configuration of its environment, for offline reinforcement
+                learning; --out is Minari's folder of data sets, --id the name of this one there (needs the extra:
+                pip install "zsgym[export]")
 """
 _EXPORT_EXAMPLES = """examples:
   zsgym dataset export data/nmcf --format zerosim-json --out nmcf.json
@@ -210,6 +211,12 @@ def _add_export(actions: Any) -> None:
     parser.add_argument(
         "--include-predicted", action="store_true", help="minari: also episodes that a surrogate has answered"
     )
+    parser.add_argument(
+        "--configuration",
+        type=int,
+        metavar="N",
+        help="minari: which environment's episodes, if the log holds several that were configured differently",
+    )
     add_circuit_directory(parser)
     parser.set_defaults(run=_export)
 
@@ -220,8 +227,9 @@ def _export(options: argparse.Namespace) -> int:
     from zsgym.samples.parquet import write_part
     from zsgym.samples.reader import read_table, training_rows
 
-    if options.format != "minari" and (options.id is not None or options.include_predicted):
-        raise ConfigError("--id and --include-predicted are for --format minari")
+    for_minari = options.id is not None or options.include_predicted or options.configuration is not None
+    if options.format != "minari" and for_minari:
+        raise ConfigError("--id, --include-predicted and --configuration are for --format minari")
     if options.format == "parquet":
         table_ = read_table(options.directory)
         if options.circuit is not None:
@@ -244,7 +252,14 @@ def _export_episodes(options: argparse.Namespace, circuit: Circuit) -> int:
     from zsgym.envs.offline import export_minari
 
     name = options.id or f"zsgym/{circuit.name}-v0"
-    report = export_minari(options.directory, circuit, options.out, name, include_predicted=options.include_predicted)
+    report = export_minari(
+        options.directory,
+        circuit,
+        options.out,
+        name,
+        include_predicted=options.include_predicted,
+        configuration=options.configuration,
+    )
     print(f"{options.out / name}: {counted(report.episodes, 'episode')}, {counted(report.transitions, 'transition')}")
     for reason, number in report.left_out.items():
         print(f"zsgym: left out {counted(number, 'episode')}: {reason}", file=sys.stderr)

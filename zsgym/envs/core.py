@@ -7,6 +7,7 @@ to the bit. Faces own the random number generators and decide when a sub-environ
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,12 @@ class SizingCore:
         policy = (
             options.get("policy", DEFAULT_VERDICT) if isinstance(backend, str) else policy_name(backend, self.circuit)
         )
+        self._arguments = {
+            **self.task.arguments(),
+            "backend": backend if isinstance(backend, str) else None,
+            "backend_options": options or None,
+        }
+        self._environments: dict[int | None, str] = {}
         self._states: list[State | None] = [None] * num_envs
         self._episodes = 0
         self._closed = False
@@ -211,12 +218,20 @@ class SizingCore:
         for move, outcome, judgement in zip(moves, outcomes, judgements, strict=True):
             states.append(self._state(move, outcome, judgement, episodes))
             episodes += move.previous is None
+        shared = {"env_id": self.env_id, "environment": self._environment()}
         # All or none: a step of a batch that cannot be logged has not happened in any of its environments.
-        self._evaluator.record(cases, outcomes, [{"env_id": self.env_id, **state.as_row()} for state in states])
+        self._evaluator.record(cases, outcomes, [{**shared, **state.as_row()} for state in states])
         self._episodes = episodes
         for move, state in zip(moves, states, strict=True):
             self._states[move.slot] = state
         return states
+
+    def _environment(self) -> str:
+        """The arguments that make this environment anew, as JSON for the log; a face may change the step limit."""
+        if self.step_limit not in self._environments:
+            arguments = {**self._arguments, "max_episode_steps": self.step_limit}
+            self._environments[self.step_limit] = json.dumps(arguments, sort_keys=True, default=str)
+        return self._environments[self.step_limit]
 
     def _simulate(self, cases: Cases, moves: Sequence[_Move]) -> list[Outcome]:
         outcomes = self._evaluator.ask(cases, [move.targets for move in moves], errors="return")

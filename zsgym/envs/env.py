@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import ArrayLike, NDArray
 
 from zsgym.circuits import Circuit
 from zsgym.envs.core import CoreArguments, SizingCore
 from zsgym.envs.observation import action_space, observation_space
-from zsgym.envs.rendering import RENDER_MODES, check_render_mode, render
+from zsgym.envs.rendering import RENDER_FPS, RENDER_MODES, check_render_mode, render
 
 
 class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
@@ -121,7 +123,7 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     * v0: initial version (zsgym 0.1.0).
     """
 
-    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium's own declaration)
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # noqa: RUF012 (Gymnasium's own declaration)
 
     def __init__(
         self,
@@ -154,7 +156,8 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
         :raises SimulatorError: the infrastructure failed; call again to try again.
         """
         super().reset(seed=seed)
-        self._adopt_spec()
+        self.core.env_id = None if self.spec is None else self.spec.id
+        self.core.step_limit = _limit_of_wrappers(self)
         (state,) = self.core.reset({0: self.np_random}, {0: seed}, options)
         return state.observation(), state.info()
 
@@ -178,13 +181,18 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
         """Release the simulator and the sample log. Safe to call twice."""
         self.core.close()
 
-    def _adopt_spec(self) -> None:
-        """Learn the registered id and step limit, which Gymnasium sets only after construction.
 
-        Both only serve the log: the wrapper that truncates tells the environment nothing. With another
-        `max_episode_steps` in `gym.make` the log still marks the registered limit.
-        """
-        if self.spec is not None:
-            registered = gym.registry.get(self.spec.id)
-            self.core.env_id = self.spec.id
-            self.core.step_limit = None if registered is None else registered.max_episode_steps
+def _limit_of_wrappers(env: SizingEnv) -> int | None:
+    """The step limit of the `TimeLimit` through which this environment is being reset, None without one.
+
+    The log must know where an episode ends, and Gymnasium tells an environment nothing of its wrappers: its spec does
+    not hold what `gym.make(..., max_episode_steps=N)` was given. But they are the callers of this call.
+    """
+    limits: list[int] = []
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, TimeLimit) and caller.unwrapped is env:
+            limits.append(caller._max_episode_steps)
+        frame = frame.f_back
+    return min(limits, default=None)

@@ -8,10 +8,16 @@ of the count itself is given, which differs from what the agent saw by at most h
 
 Left out, and counted, are episodes without a transition, with a missing row (a torn line, a row of another writer), of
 an earlier zsgym that did not log targets, and, unless asked for, with answers of a surrogate.
+
+A data set holds episodes of one configuration, which is what `recover_environment` makes anew: the registered id, all
+arguments of the environment (action mode, step size, targets, conditions, failure reward, backend) and its step limit.
+Rows that zsgym 0.1 logged do not say it; a data set of such rows has no environment.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import warnings
 from collections import Counter
@@ -23,12 +29,15 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from zsgym.base.errors import ConfigError, SampleLogError
+from zsgym.base.quantities import counted
 from zsgym.circuits import Circuit
 from zsgym.classes.specs import FAILURE_REWARD
 from zsgym.envs.observation import action_space, observation_space
+from zsgym.envs.registration import env_id
 from zsgym.envs.state import Judgement, judge
 from zsgym.samples import Sample, read_samples
 from zsgym.samples.export import check_circuit
@@ -57,11 +66,16 @@ class LoggedStep:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEpisode:
-    """T transitions of one environment, step 0 (the starting sizing) first. seed: where a seeded reset began it."""
+    """T transitions of one environment, step 0 (the starting sizing) first.
+
+    seed: where a seeded reset began it. environment: JSON of the arguments that make its environment anew, None in rows
+    that do not say it.
+    """
 
     env_id: str | None
     seed: int | None
     steps: list[LoggedStep]
+    environment: str | None
 
 
 @dataclass
@@ -84,6 +98,7 @@ def logged_episodes(
     report = EpisodeReport()
     kept: dict[tuple[str, str, int], list[LoggedStep]] = {}
     unfit: dict[tuple[str, str, int], str] = {}
+    environments: dict[tuple[str, str, int], str | None] = {}
     rows = (row for row in read_samples(directory) if row.circuit == circuit.name and row.episode is not None)
     for chunk in _chunks(rows):
         for row, judgement in zip(chunk, _judged(circuit, chunk), strict=True):
@@ -93,6 +108,7 @@ def logged_episodes(
             elif row.targets is None:
                 unfit[key] = "logged without targets"
             kept.setdefault(key, []).append(_step(row, judgement))
+            environments[key] = row.environment
     episodes = []
     seeds: set[tuple[str, int | None]] = set()
     for key, steps in kept.items():
@@ -104,7 +120,7 @@ def logged_episodes(
         if reason:
             report.left_out[reason] += 1
             continue
-        episodes.append(LoggedEpisode(key[1] or None, seed, steps))
+        episodes.append(LoggedEpisode(key[1] or None, seed, steps, environments[key]))
         report.transitions += len(steps) - 1
     report.episodes = len(episodes)
     return episodes, report
@@ -175,14 +191,17 @@ def export_minari(
     dataset_id: str,
     *,
     include_predicted: bool = False,
+    configuration: int | None = None,
 ) -> EpisodeReport:
-    """Write the logged episodes of a circuit as a Minari data set.
+    """Write the logged episodes of a circuit as a Minari data set, together with what makes their environment anew.
 
     :param root: Minari's folder of data sets (`MINARI_DATASETS_PATH`); the data set goes to `root/dataset_id`.
     :param dataset_id: `[namespace/]name-vN`.
     :param include_predicted: as for `logged_episodes`.
-    :raises ConfigError: Minari is not installed, the id is malformed or taken.
-    :raises SampleLogError: as for `logged_episodes`; or there is no episode to export.
+    :param configuration: which one, where the log holds episodes of several: 1 for the one that was logged first. The
+        error about several describes each.
+    :raises ConfigError: Minari is not installed, the id is malformed or taken, or there is no such configuration.
+    :raises SampleLogError: as for `logged_episodes`; or there is no episode to export, or several configurations.
     """
     minari = _minari()
     try:
@@ -198,9 +217,10 @@ def export_minari(
         raise SampleLogError(f"{directory} holds no episode of {circuit.name} to export ({why or 'none was logged'})")
     from minari.data_collector import EpisodeBuffer
 
+    episodes = _of_one_configuration(directory, episodes, configuration)
+    report.episodes, report.transitions = len(episodes), sum(len(episode.steps) - 1 for episode in episodes)
     buffers = [EpisodeBuffer(id=i, **_buffer(circuit, episode)) for i, episode in enumerate(episodes)]
-    ids = {episode.env_id for episode in episodes}
-    spec = gym.spec(ids.pop() or "") if len(ids) == 1 and ids <= gym.registry.keys() else None
+    spec = _spec(circuit, episodes[0])
     n = len(circuit.parameters)
     try:
         with _datasets_path(root), warnings.catch_warnings():
@@ -208,7 +228,7 @@ def export_minari(
             minari.create_dataset_from_buffers(
                 dataset_id,
                 buffers,
-                env=spec,
+                env=None if spec is None else _NeverStarted(spec),
                 action_space=action_space(n),
                 observation_space=observation_space(n, len(circuit.metrics)),
                 description=_description(circuit, include_predicted),
@@ -224,8 +244,8 @@ def _buffer(circuit: Circuit, episode: LoggedEpisode) -> dict[str, Any]:
     judged = [step.judgement for step in episode.steps]
     moves = episode.steps[1:]
     last = moves[-1]
-    truncations = np.array([step.truncated and not step.terminated for step in moves])
-    truncations[-1] |= not last.terminated  # an episode that was broken off ends here
+    truncations = np.zeros(len(moves), dtype=bool)
+    truncations[-1] = not last.terminated  # also where an episode was broken off
     vectors = np.array([circuit.vector(step.sizing) for step in episode.steps])
     metrics, margins = (np.array([getattr(one, name) for one in judged]) for name in ("metrics", "margins"))
     return {
@@ -245,6 +265,73 @@ def _buffer(circuit: Circuit, episode: LoggedEpisode) -> dict[str, Any]:
             "failure": [step.failure for step in episode.steps],
         },
     }
+
+
+def _of_one_configuration(
+    directory: str | os.PathLike[str], episodes: Sequence[LoggedEpisode], number: int | None
+) -> list[LoggedEpisode]:
+    """The episodes of the only configuration, or of the one with this number.
+
+    :raises SampleLogError: there are several. :raises ConfigError: there is none with this number.
+    """
+    groups: dict[tuple[str | None, str | None], list[LoggedEpisode]] = {}
+    for episode in episodes:
+        groups.setdefault((episode.env_id, episode.environment), []).append(episode)
+    found = list(groups.values())
+    if number is None and len(found) == 1:
+        return found[0]
+    if number is not None and 1 <= number <= len(found):
+        return found[number - 1]
+    lines = "".join(
+        f"\n  {i}: {counted(len(group), 'episode')}, {text}"
+        for i, (group, text) in enumerate(zip(found, _differences(list(groups)), strict=True), start=1)
+    )
+    if number is not None:
+        raise ConfigError(f"there is no configuration {number} in {directory}, which holds episodes of:{lines}")
+    raise SampleLogError(
+        f"{directory} holds episodes of {len(found)} differently configured environments, which are no one data set. "
+        f"Choose one with --configuration (in Python: configuration=):{lines}"
+    )
+
+
+def _differences(configurations: Sequence[tuple[str | None, str | None]]) -> list[str]:
+    """What tells configurations (id, JSON of the arguments) apart, as one line each."""
+    flat: list[dict[str, Any]] = []
+    for identity, text in configurations:
+        values: dict[str, Any] = {"id": identity}
+        for name, value in json.loads(text or "{}").items():
+            values |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+        flat.append(values)
+    known = [values for values, (_, text) in zip(flat, configurations, strict=True) if text is not None]
+    names = [name for name in dict.fromkeys(n for v in known for n in v) if len({str(v.get(name)) for v in known}) > 1]
+    return [
+        ", ".join(f"{name} {values.get(name)}" for name in names) or "the only one whose configuration is known"
+        if text is not None
+        else "of unknown configuration (logged by zsgym 0.1)"
+        for values, (_, text) in zip(flat, configurations, strict=True)
+    ]
+
+
+def _spec(circuit: Circuit, episode: LoggedEpisode) -> EnvSpec | None:
+    """What `gym.make` needs to make the environment of an episode, or None where the log does not say it.
+
+    A simulator that was given as an object cannot be made anew; such an environment gets the default backend.
+    """
+    name = episode.env_id or env_id(circuit.name)
+    if episode.environment is None or name not in gym.registry:
+        return None
+    arguments = json.loads(episode.environment)
+    spec = copy.deepcopy(gym.registry[name])
+    spec.max_episode_steps = arguments.pop("max_episode_steps")
+    spec.kwargs |= {argument: value for argument, value in arguments.items() if value is not None}
+    return spec
+
+
+class _NeverStarted(gym.Env[Any, Any]):
+    """An environment by its spec alone: from a spec Minari would make the environment, and start its simulator."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        self.spec = spec
 
 
 def _description(circuit: Circuit, include_predicted: bool) -> str:

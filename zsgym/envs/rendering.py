@@ -15,6 +15,8 @@ from zsgym.samples.schema import SURROGATE
 from zsgym.simulators.outcome import Outcome
 
 RENDER_MODES = ("ansi", "rgb_array")
+RENDER_FPS = 4
+"""States per second of a video: a few, as each is a picture to be read."""
 
 
 def check_render_mode(render_mode: str | None) -> str | None:
@@ -38,7 +40,8 @@ def render(render_mode: str | None, circuit: Circuit, state: State) -> str | NDA
         from zsgym.envs.picture import draw
     except ImportError as error:
         raise DependencyNotInstalled(
-            'render_mode="rgb_array" draws with matplotlib, which is not installed: pip install "zsgym[bench]"'
+            'render_mode="rgb_array" draws with matplotlib, which is not installed: pip install "zsgym[video]", '
+            "or matplotlib alone where no video is recorded"
         ) from error
     return draw(circuit, state)
 

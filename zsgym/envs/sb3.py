@@ -20,7 +20,7 @@ from zsgym.circuits import Circuit
 from zsgym.envs.core import CoreArguments, SizingCore
 from zsgym.envs.observation import action_space, observation_space
 from zsgym.envs.registration import MAX_EPISODE_STEPS, NAMESPACE
-from zsgym.envs.rendering import check_render_mode, render
+from zsgym.envs.rendering import RENDER_FPS, RENDER_MODES, check_render_mode, render
 from zsgym.envs.state import State
 
 
@@ -64,6 +64,7 @@ class SizingVecEnv(VecEnv):
         super().__init__(
             n_envs, observation_space(n_parameters, len(self.core.circuit.metrics)), action_space(n_parameters)
         )
+        self.metadata = cast(Any, {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS})
 
     @property
     def circuit(self) -> Circuit:

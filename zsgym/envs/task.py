@@ -92,6 +92,21 @@ class SizingTask:
             frozenset(overrides or ()),
         )
 
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this task again, as plain values; conditions and fixed targets in full.
+
+        With random targets only those that are not drawn are given.
+        """
+        named = self.circuit.targets.keys() | self.targets.keys() if self.split is None else self.fixed
+        return {
+            "action_mode": self.action_mode,
+            "step_size": self.step_size,
+            "targets": {name: self.targets.get(name) for name in sorted(named)} or None,
+            "random_targets": self.split,
+            "conditions": self.conditions.as_dict(),
+            "failure_reward": self.failure_reward,
+        }
+
     def check_actions(self, actions: Sequence[ArrayLike] | NDArray[Any], ignored: Container[int] = ()) -> FloatArray:
         """Actions of a batch as float64 of shape (B, parameters), clipped to [-1, 1]; zeros where they are ignored.
 

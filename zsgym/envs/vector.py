@@ -17,7 +17,7 @@ from zsgym.circuits import Circuit
 from zsgym.envs.core import CoreArguments, SizingCore
 from zsgym.envs.observation import action_space, observation_space
 from zsgym.envs.registration import MAX_EPISODE_STEPS
-from zsgym.envs.rendering import RENDER_MODES, check_render_mode, render
+from zsgym.envs.rendering import RENDER_FPS, RENDER_MODES, check_render_mode, render
 from zsgym.envs.state import State
 
 
@@ -27,12 +27,15 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     `gym.make_vec("zsgym/NMCF-v0", num_envs=8, workers=4)` makes one. Seeds, rewards, observations and infos are those
     of `num_envs` single environments seeded with `seed`, `seed + 1`, ...
 
-    Autoreset is of the kind `NEXT_STEP`: the call after the end of an episode ignores that sub-environment's action,
-    begins its next episode (with the targets of the environment) and reports reward 0. It is not a transition and is not
-    logged as one. Truncation is done here, since `make_vec` applies no `TimeLimit`.
+    A sub-environment whose episode has ended begins its next one (with the targets of the environment) by itself:
 
-    `max_episode_steps` is the number of steps after which an episode is truncated; the other arguments are those of
-    `SizingEnv`.
+    - `autoreset_mode="NextStep"` (`AutoresetMode.NEXT_STEP`, the default): in the next call, which ignores its action
+      and reports reward 0. That is not a transition and is not logged as one.
+    - `autoreset_mode="SameStep"` (`AutoresetMode.SAME_STEP`): in the same call. The observation is that of the new
+      episode; the last one of the old is in `infos["final_obs"]`, its info in `infos["final_info"]`.
+
+    Truncation is done here, since `make_vec` applies no `TimeLimit`: `max_episode_steps` is the number of steps after
+    which an episode is truncated. The other arguments are those of `SizingEnv`.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         num_envs: int = 1,
         max_episode_steps: int | None = MAX_EPISODE_STEPS,
         render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **arguments: Unpack[CoreArguments],
     ) -> None:
         """See the class for the arguments.
@@ -49,12 +53,13 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         :raises SimulatorError: the backend cannot be started.
         """
         self.render_mode = check_render_mode(render_mode)
+        self._mode = _check_autoreset_mode(autoreset_mode)
         self.core = SizingCore(circuit, num_envs, max_episode_steps, **arguments)
         self.num_envs = num_envs
         self.metadata = {
             "render_modes": list(RENDER_MODES),
-            "render_fps": 4,
-            "autoreset_mode": AutoresetMode.NEXT_STEP,
+            "render_fps": RENDER_FPS,
+            "autoreset_mode": self._mode,
         }
         n_parameters = len(self.core.circuit.parameters)
         self.single_action_space = action_space(n_parameters)
@@ -90,20 +95,27 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
     def step(
         self, actions: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Simulate the next sizings as one batch.
+        """Simulate the next sizings as one batch, and with `SAME_STEP` the starts of new episodes as another.
 
         :param actions: shape (num_envs, n), finite.
         :returns: observations (num_envs, n + 34), rewards, terminations and truncations (num_envs,), infos.
         :raises ConfigError: actions of a wrong shape, or not finite.
         :raises ResetNeeded: before the first reset.
-        :raises SimulatorError: the infrastructure failed; nothing has changed, and the step can be repeated.
+        :raises SimulatorError: the infrastructure failed; the step can be repeated.
         """
-        finished = [slot for slot in range(self.num_envs) if self.core.state(slot).done]
-        states = self.core.step(actions, restart={slot: self._generators[slot] for slot in finished})
-        rewards = np.array([0.0 if state.step == 0 else state.reward for state in states])
-        terminated = np.array([state.terminated for state in states])
-        truncated = np.array([state.truncated for state in states])
-        return np.stack([state.observation() for state in states]), rewards, terminated, truncated, self._infos(states)
+        finished = self._finished()
+        if self._mode is AutoresetMode.NEXT_STEP:
+            ended = states = self.core.step(actions, restart=finished)
+        else:
+            self._restart(finished)  # only after a SimulatorError in the second batch is any episode still over
+            ended = self.core.step(actions)
+            starts = self._restart(self._finished())
+            states = [starts.get(slot, state) for slot, state in enumerate(ended)]
+        rewards = np.array([0.0 if state.step == 0 else state.reward for state in ended])
+        terminated = np.array([state.terminated for state in ended])
+        truncated = np.array([state.truncated for state in ended])
+        observations = np.stack([state.observation() for state in states])
+        return observations, rewards, terminated, truncated, self._infos(states, ended)
 
     def render(self) -> tuple[Any, ...] | None:
         """One table or image per sub-environment, or None without a render mode."""
@@ -116,11 +128,34 @@ class SizingVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArra
         """Release the simulator and the sample log."""
         self.core.close()
 
-    def _infos(self, states: Sequence[State]) -> dict[str, Any]:
+    def _finished(self) -> dict[int, np.random.Generator]:
+        """Sub-environments whose episode is over -> what draws their next start."""
+        return {slot: draw for slot, draw in enumerate(self._generators) if self.core.state(slot).done}
+
+    def _restart(self, generators: Mapping[int, np.random.Generator]) -> dict[int, State]:
+        return dict(zip(generators, self.core.reset(generators), strict=True)) if generators else {}
+
+    def _infos(self, states: Sequence[State], ended: Sequence[State] | None = None) -> dict[str, Any]:
+        """Infos of the states that are observed, and of those that ended an episode where these are others."""
         infos: dict[str, Any] = {}
-        for slot, state in enumerate(states):
+        for slot, (state, last) in enumerate(zip(states, ended or states, strict=True)):
+            if last is not state:
+                final = {"final_obs": last.observation(), "final_info": last.info()}
+                infos = self._add_info(infos, final, slot)
             infos = self._add_info(infos, state.info(), slot)
         return infos
+
+
+def _check_autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
+    """:raises ConfigError: it is not a mode, or one that these environments do not have."""
+    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+        if given in (mode, mode.value, mode.name):
+            return mode
+    raise ConfigError(
+        f"autoreset_mode must be NEXT_STEP (the default) or SAME_STEP, got {getattr(given, 'name', given)!r}. To reset "
+        'finished episodes yourself, make separate environments: gym.make_vec(..., vectorization_mode="sync", '
+        'vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED})'
+    )
 
 
 def spread_seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:

@@ -2,7 +2,7 @@
 
 Layout of a log directory (a data set has the same, plus `manifest.json`):
 
-    DIR/segments/*.jsonl   rows, one append-only file per writer (`zsgym.samples.segment`)
+    DIR/segments/*.rows    rows, one append-only file per writer (`zsgym.samples.segment`)
     DIR/parquet/*.parquet  rows of closed segments after compaction (`zsgym.samples.parquet`)
     DIR/errors/*.jsonl     infrastructure errors: sizings that nobody could answer, never part of the data
 
@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from zsgym.base.errors import SampleLogError
+from zsgym.samples.lines import sealed
 from zsgym.samples.schema import ErrorRecord, Sample
-from zsgym.samples.segment import SUFFIX, Segment, sealed
+from zsgym.samples.segment import JSON_SUFFIX, ROWS_SUFFIX, Segment
 
 SEGMENTS = "segments"
 PARTS = "parquet"
@@ -57,9 +58,14 @@ class SampleLog:
             return []
         with self._lock:
             segment = self._segment(SEGMENTS)
-            writer = {"writer": segment.path.name.removesuffix(SUFFIX)}
+            writer = {"writer": segment.path.name.removesuffix(ROWS_SUFFIX)}
             stored = [sample.model_copy(update=writer) for sample in samples]
-            self._write(SEGMENTS, segment, stored)
+            try:
+                lines = [segment.packer.lines(sample) for sample in stored]
+            except ValueError as error:
+                segment.packer.forget()  # definitions that will not be written
+                raise _not_json(error) from error
+            self._write(SEGMENTS, segment, b"".join(lines))
         return stored
 
     def append_error(self, record: ErrorRecord | Mapping[str, Any]) -> None:
@@ -68,8 +74,12 @@ class SampleLog:
         :raises SampleLogError: as for `append`.
         """
         valid = record if isinstance(record, ErrorRecord) else ErrorRecord.parse(record)
+        try:
+            line = sealed(valid.as_json())
+        except ValueError as error:
+            raise _not_json(error) from error
         with self._lock:
-            self._write(ERRORS, self._segment(ERRORS), [valid])
+            self._write(ERRORS, self._segment(ERRORS), line)
 
     def close(self) -> None:
         """Flush to the disk and close. The log may be used again; it then starts a new segment."""
@@ -80,14 +90,11 @@ class SampleLog:
 
     def _segment(self, folder: str) -> Segment:
         if folder not in self._segments:
-            self._segments[folder] = Segment(self.directory / folder)
+            suffix = ROWS_SUFFIX if folder == SEGMENTS else JSON_SUFFIX
+            self._segments[folder] = Segment(self.directory / folder, suffix)
         return self._segments[folder]
 
-    def _write(self, folder: str, segment: Segment, records: Iterable[Sample | ErrorRecord]) -> None:
-        try:
-            lines = b"".join([sealed(record.as_json()) for record in records])
-        except ValueError as error:
-            raise SampleLogError(f"the row holds a value that JSON cannot store: {error}") from error
+    def _write(self, folder: str, segment: Segment, lines: bytes) -> None:
         try:
             segment.write(lines)
         except SampleLogError:
@@ -116,6 +123,10 @@ class SampleLog:
 
     def __repr__(self) -> str:
         return f"SampleLog({str(self.directory)!r})"
+
+
+def _not_json(error: ValueError) -> SampleLogError:
+    return SampleLogError(f"the row holds a value that JSON cannot store: {error}")
 
 
 _OPEN_LOGS: weakref.WeakSet[SampleLog] = weakref.WeakSet()

@@ -14,6 +14,7 @@ One column per number, so that `table["metrics.gbw"]`, `frame["sizing.W_gm3"]` a
 | backend, provenance.NAME, policy, p_valid | text, float64 | who answered and how the label was decided |
 | env_id, episode, step, action, reward, terminated, truncated | | the transition, for rows from an environment |
 | targets.NAME | float64 | specs of that episode, SI; null where there was none |
+| environment | text | JSON of the arguments that make the environment anew |
 | strategy, index, seed, writer, time, elapsed_s | | the origin; seed is text because Gymnasium's own have 128 bits |
 
 Rows of several circuits share one table; a column that a circuit does not have is null in its rows.
@@ -38,7 +39,7 @@ from zsgym.base.files import new_file
 from zsgym.samples.log import PARTS, SEGMENTS
 from zsgym.samples.reader import LogPath, ReadReport, log_files, read_records
 from zsgym.samples.schema import Sample
-from zsgym.samples.segment import SUFFIX, is_being_written
+from zsgym.samples.segment import SUFFIXES, is_being_written
 
 _SCALARS: dict[str, pa.DataType] = {
     "schema": pa.int16(),
@@ -58,6 +59,7 @@ _SCALARS: dict[str, pa.DataType] = {
     "reward": pa.float64(),
     "terminated": pa.bool_(),
     "truncated": pa.bool_(),
+    "environment": pa.string(),
     "strategy": pa.string(),
     "index": pa.int64(),
     "seed": pa.string(),
@@ -65,6 +67,8 @@ _SCALARS: dict[str, pa.DataType] = {
     "time": pa.string(),
     "elapsed_s": pa.float64(),
 }
+_LATER_SCALARS = ("environment",)
+"""Columns that tables of zsgym 0.1 do not have."""
 _GROUPS: dict[str, pa.DataType] = {
     "sizing": pa.float64(),
     "conditions": pa.float64(),
@@ -108,7 +112,7 @@ def read_part(path: Path) -> pa.Table:
     if "circuit_class" not in table.column_names:  # parts of zsgym 0.1, which knew amplifiers only
         amplifiers = pa.array(["amplifier"] * table.num_rows, pa.string())
         table = table.append_column("circuit_class", amplifiers)
-    missing = sorted(set(_SCALARS) - set(table.column_names))
+    missing = sorted(set(_SCALARS) - set(table.column_names) - set(_LATER_SCALARS))
     if missing:
         raise SampleLogError(f"{path} is not a table of samples: it has no column {', '.join(missing)}")
     return table
@@ -178,7 +182,7 @@ def _compact_locked(root: Path, folder: Path, sort_by: Sequence[str]) -> Path | 
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     part = folder / f"{stamp}-{secrets.token_hex(4)}.parquet"
     # What an interrupted compaction has left behind is still replaced by a part that is about to go.
-    left_over = [root / SEGMENTS / name for name in replaced if name.endswith(SUFFIX)]
+    left_over = [root / SEGMENTS / name for name in replaced if name.endswith(SUFFIXES)]
     old = {*gathered, *folder.glob("*.parquet"), *filter(Path.exists, left_over)}
     write_part(table, part, replaces=[path.name for path in old])
     for path in old:
@@ -200,7 +204,7 @@ def _flatten(sample: Sample) -> dict[str, Any]:
 
 
 def _nest(row: Mapping[str, Any]) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: row[name] for name in _SCALARS}
+    fields: dict[str, Any] = {name: row.get(name) for name in _SCALARS}
     fields["seed"] = None if row["seed"] is None else int(row["seed"])
     groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
     for column, value in row.items():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from zsgym.base.errors import SampleLogError
 from zsgym.samples.log import ERRORS, PARTS, SEGMENTS
 from zsgym.samples.schema import ErrorRecord, Sample
-from zsgym.samples.segment import SUFFIX, Problem, read_segment
+from zsgym.samples.segment import Problem, read_segment, segments_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ def read_table(directory: LogPath, *, include_predicted: bool = False, report: R
 def read_errors(directory: LogPath, report: ReadReport | None = None) -> Iterator[ErrorRecord]:
     """The infrastructure errors recorded next to the samples."""
     report = report if report is not None else ReadReport()
-    for path in sorted((Path(directory) / ERRORS).glob(f"*{SUFFIX}")):
+    for path in segments_in(Path(directory) / ERRORS):
         yield from read_records(path, ErrorRecord, report)
 
 
@@ -128,7 +128,7 @@ def log_files(directory: LogPath) -> tuple[list[Path], list[Path]]:
     if not any((root / folder).is_dir() for folder in (SEGMENTS, PARTS, ERRORS)):
         raise SampleLogError(f"{root} is not a sample log: it has neither a {SEGMENTS}/ nor a {PARTS}/ folder")
     # Segments before parts: a compaction in between then shows up as a part that replaces segments just listed.
-    segments = sorted((root / SEGMENTS).glob(f"*{SUFFIX}"))
+    segments = segments_in(root / SEGMENTS)
     parts = sorted((root / PARTS).glob("*.parquet"))
     if not parts:
         return segments, parts

@@ -130,6 +130,7 @@ class Sample(_Record):
     policy: name of the verdict policy that gave the label.
     env_id, episode, step, action, reward, terminated, truncated: the transition, for rows from an environment.
     targets: specs of that episode, metric -> SI value; None in rows that no environment made, and in older ones.
+    environment: JSON text of the arguments that make that environment anew; None as for targets.
     strategy, index: sampling strategy and position in the data set, for rows from a generator. seed: of either.
     writer: the segment (one per writer) in which the row was first stored; filled in by the log.
     time: when the row was made, ISO 8601 in UTC. elapsed_s: wall time of the evaluation in seconds.
@@ -158,6 +159,7 @@ class Sample(_Record):
     terminated: bool | None = None
     truncated: bool | None = None
     targets: dict[str, float] | None = None
+    environment: str | None = None
     strategy: str | None = None
     index: int | None = None
     seed: int | None = None

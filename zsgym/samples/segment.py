@@ -1,14 +1,12 @@
 """Segments: the append-only files of a sample log, one per writer.
 
-A segment holds one JSON object per line. The last key of every object is the CRC32 of the rest, so that any JSON-lines
-tool can read the file and a damaged line cannot pass for a row:
-
-    {"schema":1,"sample_id":"...",...,"crc":"1c291ca3"}
+A segment is a sequence of lines, each with its own checksum. What stands in them: `zsgym.samples.packing`. Segments of
+zsgym 0.1 (`*.jsonl`) and infrastructure errors are JSON lines throughout.
 
 Why it survives what happens to long runs:
 
-- a row, or a batch of rows, is one `write()` on an O_APPEND descriptor, so a killed process leaves at most one
-  incomplete last line;
+- a row, or a batch of rows, is one `write()` on an O_APPEND descriptor, together with the definitions that it needs, so
+  a killed process leaves at most one incomplete last line;
 - a writer never opens another writer's segment: after a crash nothing is appended behind an incomplete line;
 - when a write fails half-way (disk full), the incomplete bytes are cut off again, or else the segment is abandoned;
 - the writer holds a lock (`flock`) on its segment while it is open, which tells a reader that an incomplete last line
@@ -19,21 +17,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import secrets
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from zsgym.base.errors import SampleLogError
+from zsgym.samples.packing import RowPacker, RowUnpacker
 
-SUFFIX = ".jsonl"
-_TRAILER = b',"crc":"%08x"}'
-_TRAILER_LENGTH = len(_TRAILER % 0)
+ROWS_SUFFIX = ".rows"
+JSON_SUFFIX = ".jsonl"
+SUFFIXES = (ROWS_SUFFIX, JSON_SUFFIX)
+"""File names of segments end in one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,39 +46,18 @@ class Problem:
         return f"{self.path}, line {self.line}: {self.reason}"
 
 
-def encode_line(fields: Mapping[str, Any]) -> bytes:
-    """One line of a segment, newline included. Floats keep every bit; NaN and infinity are refused."""
-    return sealed(json.dumps(fields, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode())
-
-
-def sealed(body: bytes) -> bytes:
-    """One line of a segment from a JSON object: its checksum is added as the last key."""
-    return body[:-1] + _TRAILER % zlib.crc32(body) + b"\n"
-
-
-def decode_line(line: bytes) -> dict[str, Any] | str:
-    """The fields of one line (without its newline), or the reason why it cannot be trusted."""
-    if not line.startswith(b"{") or not line.endswith(b'"}') or line[-_TRAILER_LENGTH:][:8] != _TRAILER[:8]:
-        return "no checksum at its end: torn or foreign line"
-    body = line[:-_TRAILER_LENGTH] + b"}"
-    if line[-_TRAILER_LENGTH:] != _TRAILER % zlib.crc32(body):
-        return "checksum does not match: damaged line"
-    try:
-        fields: dict[str, Any] = json.loads(body)
-    except ValueError:
-        return "checksum matches but the line is not JSON: foreign line"
-    return fields
-
-
 def read_segment(path: Path) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
-    """Every line of a segment in order, as (line number, fields or problem).
+    """Every row of a segment in order, as (line number, fields or problem).
 
     An incomplete last line is passed over without a problem while its writer is alive.
     """
+    unpacker = RowUnpacker()
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                decoded = decode_line(line.removesuffix(b"\n"))
+                decoded = unpacker.decode(line.removesuffix(b"\n"))
+                if decoded is None:
+                    continue
                 if isinstance(decoded, str):
                     if not line.endswith(b"\n"):
                         if is_being_written(path):
@@ -109,12 +86,16 @@ def is_being_written(path: Path) -> bool:
 
 
 class Segment:
-    """The one open file of one writer. Not thread-safe and not fork-safe by itself: `SampleLog` sees to both."""
+    """The one open file of one writer. Not thread-safe and not fork-safe by itself: `SampleLog` sees to both.
 
-    def __init__(self, directory: Path) -> None:
+    packer: what encodes its rows, in the order in which they are written.
+    """
+
+    def __init__(self, directory: Path, suffix: str) -> None:
+        self.packer = RowPacker()
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self.path, self._descriptor = _create(directory)
+            self.path, self._descriptor = _create(directory, suffix)
         except OSError as error:
             raise SampleLogError(f"cannot create a segment in {directory}: {error.strerror}") from error
 
@@ -156,10 +137,10 @@ class Segment:
             os.close(descriptor)
 
 
-def _create(directory: Path) -> tuple[Path, int]:
+def _create(directory: Path, suffix: str) -> tuple[Path, int]:
     """A new, locked segment with a unique name that sorts by time of creation."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-    path = directory / f"{stamp}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    path = directory / f"{stamp}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -167,3 +148,8 @@ def _create(directory: Path) -> tuple[Path, int]:
         os.close(descriptor)
         raise
     return path, descriptor
+
+
+def segments_in(directory: Path) -> list[Path]:
+    """The segments of a folder, in the order of creation."""
+    return sorted(path for suffix in SUFFIXES for path in directory.glob(f"*{suffix}"))

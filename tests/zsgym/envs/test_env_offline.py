@@ -1,5 +1,6 @@
 """Logged episodes come back as their agent saw them, and Minari reads them."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,6 +213,121 @@ def test_minari_loads_what_the_command_line_exports(
     env.close()
 
 
+def load(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
+    return pytest.importorskip("minari").load_dataset(name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"action_mode": "delta", "step_size": 0.3, "failure_reward": -20.0},
+        {"targets": {"gbw": 2e6, "tc": None}, "conditions": {"corner": "ss", "supply": 1.62}},
+        {"random_targets": "test", "targets": {"power": 1e-3}, "backend_options": {"policy": "measured"}},
+    ],
+)
+def test_the_environment_of_a_data_set_is_the_one_that_made_it(
+    fake_backend: list[FakeSimulator],
+    nmcf: Circuit,
+    log: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+) -> None:
+    made: list[dict[str, Any]] = []
+    original = FakeSimulator.__init__
+    monkeypatch.setattr(
+        FakeSimulator, "__init__", lambda self, circuit, **options: made.append(options) or original(self, circuit)
+    )
+    env: Any = gym.make("zsgym/NMCF-v0", backend="ngspice", log=log, max_episode_steps=7, **arguments)
+    play(env, episodes=2, steps=20)
+    env.close()
+    export_minari(log, nmcf, tmp_path / "sets", "nmcf-v0")
+    assert len(made) == 1, "the export starts no simulator"
+    dataset = load(tmp_path / "sets", "nmcf-v0", monkeypatch)
+    again = dataset.recover_environment(log=False)
+    assert made[0] == made[1]
+    assert again.spec.max_episode_steps == env.spec.max_episode_steps == 7
+    for name in ("action_mode", "step_size", "targets", "conditions", "failure_reward", "split"):
+        assert getattr(again.unwrapped.core.task, name) == getattr(env.unwrapped.core.task, name)
+    episode = dataset[0]
+    observation, _ = again.reset(seed=3)
+    sizes = slice(24, None)
+    assert np.array_equal(observation[sizes], episode.observations[0][sizes])
+    for step, action in enumerate(episode.actions):
+        observation, reward, terminated, truncated, _ = again.step(action)
+        assert np.array_equal(observation[sizes], episode.observations[step + 1][sizes])
+        assert (reward, terminated, truncated) == (
+            episode.rewards[step],
+            episode.terminations[step],
+            episode.truncations[step],
+        )
+    assert truncated
+    again.close()
+
+
+@pytest.mark.parametrize("steps", [4, 60])
+def test_the_step_limit_that_was_asked_for_is_logged_and_exported(
+    fake_backend: list[FakeSimulator], nmcf: Circuit, log: Path, tmp_path: Path, steps: int
+) -> None:
+    """Below the registered limit of 50 steps and beyond; with a vector face as with `TimeLimit`."""
+    single = gym.make("zsgym/NMCF-v0", backend="ngspice", log=log / "single", max_episode_steps=steps)
+    many = gym.make_vec("zsgym/NMCF-v0", 2, backend="ngspice", log=log / "many", max_episode_steps=steps)
+    play(single, episodes=2, steps=100)
+    many.action_space.seed(0)
+    many.reset(seed=3)
+    for _ in range(steps):
+        many.step(many.action_space.sample())
+    for name in ("single", "many"):
+        assert [row.step for row in read_samples(log / name) if row.truncated] == [steps, steps]
+        export_minari(log / name, nmcf, tmp_path / "sets", f"{name}-v0")
+        episodes, _ = logged_episodes(log / name, nmcf)
+        assert {json.loads(episode.environment or "{}")["max_episode_steps"] for episode in episodes} == {steps}
+
+
+def test_the_log_of_an_environment_without_a_limit_marks_no_truncation(nmcf: Circuit, log: Path) -> None:
+    env = SizingEnv(nmcf, backend=FakeSimulator(nmcf), log=log)
+    play(env, episodes=1, steps=60)
+    assert not any(row.truncated for row in read_samples(log))
+    (episode,) = logged_episodes(log, nmcf)[0]
+    assert json.loads(episode.environment or "")["max_episode_steps"] is None
+
+
+def test_episodes_of_different_configurations_are_not_mixed(
+    fake_backend: list[FakeSimulator],
+    nmcf: Circuit,
+    log: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("minari")
+    for arguments in ({}, {"action_mode": "delta", "targets": {"gbw": 2e6}}):
+        env = gym.make("zsgym/NMCF-v0", backend="ngspice", log=log, **arguments)
+        play(env, episodes=2 + len(arguments), steps=5)
+        env.close()
+    with SampleLog(log) as rows:
+        rows.append_many([row.model_copy(update={"environment": None}) for row in read_samples(log)][:6])
+    with pytest.raises(SampleLogError, match="3 differently configured environments") as refused:
+        export_minari(log, nmcf, tmp_path / "sets", "nmcf-v0")
+    assert str(refused.value).splitlines()[1:] == [
+        "  1: 2 episodes, action_mode absolute, targets.gbw 1000000.0",
+        "  2: 4 episodes, action_mode delta, targets.gbw 2000000.0",
+        "  3: 1 episode, of unknown configuration (logged by zsgym 0.1)",
+    ]
+    assert not (tmp_path / "sets").exists()
+    with pytest.raises(ConfigError, match=r"no configuration 4 in .*which holds episodes of:\n  1: 2 episodes"):
+        export_minari(log, nmcf, tmp_path / "sets", "nmcf-v0", configuration=4)
+    command = ["dataset", "export", str(log), "--format", "minari", "--out", str(tmp_path / "sets"), "--id"]
+    assert main([*command, "nmcf-v0", "--configuration", "2"]) == 0
+    assert ": 4 episodes, 20 transitions" in capsys.readouterr().out
+    dataset = load(tmp_path / "sets", "nmcf-v0", monkeypatch)
+    assert dataset.env_spec.kwargs["action_mode"] == "delta"
+    assert main([*command, "old-v0", "--configuration", "3"]) == 0
+    assert load(tmp_path / "sets", "old-v0", monkeypatch).env_spec is None
+
+
 @pytest.mark.usefixtures("registered_log")
 def test_a_data_set_is_never_overwritten(log: Path, nmcf: Circuit, tmp_path: Path) -> None:
     pytest.importorskip("minari")
@@ -233,7 +349,7 @@ def test_mistakes_are_named(
     assert not (tmp_path / "sets").exists()
     arguments = ["dataset", "export", str(log), "--out", str(tmp_path / "a"), "--format"]
     assert main([*arguments, "parquet", "--id", "nmcf-v0"]) == 2
-    assert "--id and --include-predicted are for --format minari" in capsys.readouterr().err
+    assert "--id, --include-predicted and --configuration are for --format minari" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_named(nmcf: Circuit, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

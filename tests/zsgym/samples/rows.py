@@ -62,5 +62,6 @@ def samples(draw: st.DrawFn) -> Sample:
         reward=draw(st.none() | FINITE),
         terminated=draw(st.none() | st.booleans()),
         targets=draw(st.none() | st.dictionaries(st.sampled_from(METRICS.names), FINITE, min_size=1)),
+        environment=draw(st.none() | TEXT),
         seed=draw(st.none() | st.integers(0, 2**128)),
     )

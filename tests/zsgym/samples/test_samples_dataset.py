@@ -55,7 +55,8 @@ def test_info_counts_labels_reasons_repetitions_and_quantiles(tmp_path: Path) ->
     assert summary["relabel_queue"] == 1
     assert summary["duplicates"] == 1
     assert summary["backends"] == {"ngspice": 107, "surrogate": 3}
-    assert [problem["line"] for problem in summary["unreadable"]] == [111]
+    assert [problem["reason"][:20] for problem in summary["unreadable"]] == ["incomplete last line"]
+    assert summary["unreadable"][0]["line"] == len(segment.read_bytes().split(b"\n"))
     nmcf = summary["circuits"]["nmcf"]
     assert (nmcf["rows"], nmcf["working"]) == (106, 101)
     assert nmcf["working_share"] == pytest.approx(101 / 106)

@@ -250,9 +250,9 @@ def test_a_torn_row_is_simulated_again(tmp_path: Path, circuit: Circuit) -> None
         generate(plan, tmp_path / "a", Interrupted(circuit, 3), batch_size=10, progress=False)
     (segment,) = (tmp_path / "a" / "segments").iterdir()
     segment.write_bytes(segment.read_bytes()[:-50])
-    with pytest.warns(SampleLogWarning, match="line 20"):
+    with pytest.warns(SampleLogWarning, match="incomplete last line"):
         generate(plan, tmp_path / "a", FakeSimulator(circuit), progress=False)
-    with pytest.warns(SampleLogWarning, match="line 20"):
+    with pytest.warns(SampleLogWarning, match="incomplete last line"):
         assert content(tmp_path / "a") == content(tmp_path / "whole")
 
 
