@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,9 @@ lists the names and bounds. A value outside its bounds is simulated, with a warn
   {"outcomes": [{"status": ..., "failure": ..., "metrics": ..., "elapsed_s": ...}, ...]}
 
 in the order of the sizings: status is success, circuit_failure or infrastructure_error; failure is the reason or null;
-metrics maps canonical names to SI values, or is null. A surrogate adds p_valid, an infrastructure error adds error.
+metrics maps canonical names to SI values, or is null. A surrogate adds p_valid, an infrastructure error adds error. A
+circuit_failure adds raw: everything that was measured before the verdict was known, name to SI value, null where it is
+undefined; empty where nothing was simulated (a geometry that no model covers, the prediction of a surrogate).
 """
 _EPILOG = """examples:
   zsgym simulate nmcf --sizing sizing.json
@@ -141,6 +144,10 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.p_valid is not None:
         fields["p_valid"] = outcome.p_valid
+    if outcome.failure is not None:
+        fields["raw"] = {
+            name: value if value is not None and math.isfinite(value) else None for name, value in outcome.raw.items()
+        }
     if outcome.error is not None:
         fields["error"] = str(outcome.error)
     return fields

@@ -14,7 +14,7 @@ def checks_table(raw: Raw, checks: Iterable[Check]) -> str:
 
     A measurement that was not made is not a miss here: simulation stops early once the verdict is known.
     """
-    headers = [("check", ""), ("measured", "n"), ("limit", "n"), ("", ""), ("a miss means", "")]
+    headers = [("check", ""), ("measured", "n named"), ("limit", "n named"), ("", ""), ("a miss means", "named")]
     rows = []
     for check in checks:
         limit = check.limit
@@ -23,4 +23,4 @@ def checks_table(raw: Raw, checks: Iterable[Check]) -> str:
         measured = MISSING if kept is None else typeset(limit.measured(raw))
         reason = check.failure.replace("_", " ")
         rows.append([limit.title, measured, typeset(limit.in_words), told[kept], reason])
-    return html_table(headers, rows, "checks")
+    return html_table(headers, rows, "checks stack")

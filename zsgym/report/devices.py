@@ -27,7 +27,7 @@ def device_name(device: Device) -> str:
 
 def sizing_table(circuit: Circuit, sizing: Sizing) -> str:
     """One row for each group: its devices, and W, L and M or its value."""
-    headers = [("group", ""), ("W", "n"), ("L", "n"), ("M", "n"), ("value", "n"), ("devices", "wide")]
+    headers = [("group", ""), *((name, "n named") for name in ("W", "L", "M")), ("value", "n"), ("devices", "wide")]
     rows = []
     for group, devices in circuit.groups.items():
         cells = {p.quantity: _value(p, sizing[p.name]) for p in circuit.parameters if p.group == group}
@@ -39,7 +39,7 @@ def sizing_table(circuit: Circuit, sizing: Sizing) -> str:
                 ", ".join(_with_multiplier(device, group, circuit, sizing) for device in devices),
             ]
         )
-    return html_table(headers, rows)
+    return html_table(headers, rows, "sizes stack")
 
 
 _KINDS = {"nmos": "nMOS", "pmos": "pMOS", "isource": "current source", "vsource": "voltage source"}
@@ -87,7 +87,7 @@ def operating_point_table(circuit: Circuit, outcome: Outcome) -> str:
         for device in circuit.devices
         if device.name in points
     ]
-    return html_table(headers, rows)
+    return html_table(headers, rows, "keep")
 
 
 def _bias(point: Mapping[str, float]) -> list[str]:

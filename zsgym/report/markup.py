@@ -7,9 +7,11 @@ from importlib import resources
 
 
 def html_table(headers: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], style: str = "") -> str:
-    """A table that scrolls sideways on narrow screens.
+    """A table that scrolls sideways where it does not fit.
 
-    :param headers: HTML and class of each column. :param rows: HTML of each cell. :param style: class of the table.
+    :param headers: HTML and class of each column. :param rows: HTML of each cell. :param style: classes of the table:
+        `stack` gives each row the width that a narrow screen has, where cells of class `named` then carry the header
+        of their column; `keep` keeps the first column in sight.
     """
     head = "".join(f'<th class="{kind}">{text}</th>' for text, kind in headers)
     body = "".join(f"<tr>{_cells(headers, row)}</tr>" for row in rows)
@@ -19,7 +21,13 @@ def html_table(headers: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]
 
 
 def _cells(headers: Sequence[tuple[str, str]], row: Sequence[str]) -> str:
-    return "".join(f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(headers, row, strict=True))
+    return "".join(
+        f'<td class="{kind}"{_label(text, kind)}>{cell}</td>' for (text, kind), cell in zip(headers, row, strict=True)
+    )
+
+
+def _label(header: str, kind: str) -> str:
+    return f' data-label="{header}"' if "named" in kind.split() else ""
 
 
 def stylesheets(*names: str) -> str:

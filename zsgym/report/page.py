@@ -105,12 +105,13 @@ def _specs(evidence: Evidence) -> str:
     source = "ngspice" if evidence.truth else "surrogate"
     headers = [("metric", ""), (source, "n"), ("margin", "n"), ("", "bar-cell")]
     if compared:
-        headers += [("surrogate", "n"), (f"{100 * evidence.coverage:g} % interval", "n"), ("covers", "")]
+        interval = f"{100 * evidence.coverage:g} % interval"
+        headers += [("surrogate", "n named"), (interval, "n named"), ("covers", "named")]
     rows = [
         _spec_row(metric, evidence) + (_predicted_cells(metric, evidence) if compared else [])
         for metric in evidence.request.circuit.metrics
     ]
-    return _section("Specs", html_table(headers, rows, "specs") + _validity(evidence), _MARGIN_HINT)
+    return _section("Specs", html_table(headers, rows, "specs stack") + _validity(evidence), _MARGIN_HINT)
 
 
 def _checks(evidence: Evidence) -> str:

@@ -13,8 +13,10 @@ from tests.fakes import FakeSimulator
 from tests.zsgym.cli.conftest import sizings, write
 from tests.zsgym.conftest import Run
 from zsgym import simulators
+from zsgym.base.errors import SimulatorCrashError
 from zsgym.circuits import Circuit
 from zsgym.classes.amplifier import METRICS
+from zsgym.simulators.outcome import Outcome, Status
 
 
 def test_simulate_prints_the_json_contract(
@@ -27,10 +29,12 @@ def test_simulate_prints_the_json_contract(
     expected = FakeSimulator(circuit).simulate(sizings(circuit, 12))
     assert {outcome["status"] for outcome in outcomes} == {"success", "circuit_failure"}
     for outcome, answer in zip(outcomes, expected, strict=True):
-        assert list(outcome) == ["status", "failure", "metrics", "elapsed_s"]
+        assert list(outcome) == ["status", "failure", "metrics", "elapsed_s", *([] if answer.success else ["raw"])]
         assert outcome["status"] == answer.status
         assert outcome["failure"] == answer.failure
         assert outcome["metrics"] == answer.metrics
+        if not answer.success:
+            assert outcome["raw"] == answer.raw
         if answer.success:
             assert set(outcome["metrics"]) == set(METRICS.names)
     assert fakes[0].options == {"workers": 2}  # type: ignore[attr-defined]
@@ -55,6 +59,36 @@ def test_simulate_prints_a_table_for_people(
     assert "works (fake" in out
     assert "does not work: " in out
     assert "Hz" in out
+
+
+def test_undefined_measurements_are_null(
+    run: Run, fakes: list[FakeSimulator], circuit: Circuit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON has neither NaN nor infinity."""
+    raw = {"gbw": 1e6, "phase_margin": float("nan"), "max_pole_real": float("inf"), "slew_rate": None}
+    failed = Outcome(Status.CIRCUIT_FAILURE, "unstable", raw=raw, backend="fake")
+    lost = Outcome(Status.INFRASTRUCTURE_ERROR, raw=raw, error=SimulatorCrashError("killed"))
+    monkeypatch.setattr(FakeSimulator, "simulate", lambda *_, **__: [failed, lost])
+    path = write(tmp_path / "s.json", sizings(circuit, 2))
+    code, out, _ = run("simulate", "nmcf", "--sizing", path, "--json")
+    assert code == 3
+    outcomes = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))["outcomes"]
+    assert outcomes[0]["raw"] == {"gbw": 1e6, "phase_margin": None, "max_pole_real": None, "slew_rate": None}
+    assert "raw" not in outcomes[1]
+
+
+@pytest.mark.ngspice
+def test_what_failures_have_measured_is_in_the_json(run: Run, circuit: Circuit, tmp_path: Path) -> None:
+    robust = dict(circuit.known_good["robust"])
+    narrow, starved = robust | {"W_gm3": 0.2}, robust | {"cap1": 1e-12, "cap2": 1e-12, "M_gm2": 100}
+    code, out, _ = run("simulate", "nmcf", "--sizing", write(tmp_path / "s.json", [narrow, starved, robust]), "--json")
+    assert code == 0
+    geometry, unstable, works = json.loads(out)["outcomes"]
+    assert (geometry["failure"], geometry["raw"]) == ("geometry", {})
+    assert (unstable["failure"], unstable["metrics"]) == ("unstable", None)
+    assert unstable["raw"]["max_pole_real"] > 0.0
+    assert unstable["raw"]["gbw"] > 0.0
+    assert "raw" not in works
 
 
 @pytest.mark.ngspice
