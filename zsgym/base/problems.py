@@ -17,6 +17,17 @@ from zsgym.base.errors import ConfigError
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+class SectionError(ValueError):
+    """What is wrong inside a section of a file that a model of its own reads, for a validator of that section.
+
+    lines: `key: what is wrong`, as `describe` gives them, keys counted from the section.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
 def read_model(path: Path, model: type[ModelT]) -> ModelT:
     """Read a YAML file into a pydantic model.
 
@@ -70,6 +81,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
     lines = []
     for problem in error.errors(include_url=False):
         where = [str(part) for part in problem["loc"] if part != "[key]"]
+        if isinstance(section := problem.get("ctx", {}).get("error"), SectionError):
+            lines += [".".join([*where, line]) for line in section.lines]
+            continue
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = f"unknown key. {did_you_mean(where[-1], _keys_at(model, where[:-1]))}"

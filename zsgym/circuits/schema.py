@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     InstanceOf,
+    PlainValidator,
     PositiveFloat,
     ValidationError,
     ValidationInfo,
@@ -25,7 +26,7 @@ from pydantic import (
 )
 
 from zsgym.base.errors import ConfigError
-from zsgym.base.problems import describe, did_you_mean
+from zsgym.base.problems import SectionError, describe, did_you_mean
 from zsgym.classes import CircuitClass, Conditions, VerdictPolicy, find_class
 from zsgym.netlist import DeviceKind
 
@@ -80,17 +81,25 @@ def _known_class(given: object) -> CircuitClass:
 
 
 def _of_class(part: Literal["conditions", "policy"]) -> Callable[[Any, ValidationInfo], Any]:
-    """Reads a section of a circuit file by the model that the circuit's class has for it."""
+    """Reads a section of a circuit file by the model that the circuit's class has for it.
+
+    Conditions are stated completely: their defaults are for callers, and a circuit that forgot its supply has none.
+    """
 
     def read(content: object, info: ValidationInfo) -> object:
         circuit_class = info.data.get("circuit_class")
         if circuit_class is None:
             return content  # the class itself is reported; nothing more can be said
         model: type[BaseModel] = getattr(circuit_class, part)
+        given = content if isinstance(content, dict) and part == "conditions" else model.model_fields
+        problems = [f"{name}: this key is required" for name in model.model_fields if name not in given]
         try:
-            return model.model_validate(content)
+            section = model.model_validate(content)
         except ValidationError as error:
-            raise ValueError("\n".join(describe(error, model))) from error
+            problems += describe(error, model)
+        if problems:
+            raise SectionError(problems)
+        return section
 
     return read
 
@@ -182,9 +191,9 @@ class CircuitFile(StrictModel):
     quantities: dict[QuantityName, QuantityFile]
     groups: Annotated[dict[str, GroupFile], Field(min_length=1)]
     parameters: dict[str, RangeFile] = {}
-    conditions: Annotated[InstanceOf[Conditions], BeforeValidator(_of_class("conditions"))]
+    conditions: Annotated[Conditions, PlainValidator(_of_class("conditions"))]
     targets: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
-    verdict: dict[str, Annotated[InstanceOf[VerdictPolicy], BeforeValidator(_of_class("policy"))]]
+    verdict: dict[str, Annotated[VerdictPolicy, PlainValidator(_of_class("policy"))]]
     known_good: dict[str, KnownGood] = {}
 
     @model_validator(mode="after")
