@@ -106,9 +106,11 @@ class Evaluator:
         """
         covered = cases if self.remaining is None else cases[: self.remaining]
         outcomes = self.ask(covered, attempts=attempts, errors="return") if len(covered) else []
-        self.record(covered, outcomes, contexts[: len(covered)] if contexts is not None else None)
         lost = [outcome for outcome in outcomes if outcome.status is Status.INFRASTRUCTURE_ERROR]
-        if lost and (attempts == 1 or len(lost) == len(outcomes)):
+        if lost and len(lost) == len(outcomes):  # there is no infrastructure, about which one error says everything
+            raise error_of(lost[0], self.simulator)
+        self.record(covered, outcomes, contexts[: len(covered)] if contexts is not None else None)
+        if lost and attempts == 1:
             raise error_of(lost[0], self.simulator)
         if len(covered) < len(cases):
             raise BudgetSpent(self.budget or 0, outcomes)
