@@ -92,6 +92,8 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
         elif problem["type"] == "literal_error":
             choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             message = f"{problem['input']!r} is not valid here. {did_you_mean(problem['input'], choices)}"
+        elif problem["type"] in ("greater_than_equal", "less_than_equal") and (limits := _limits(model, where)):
+            message = f"must lie between {limits}, got {problem['input']!r}"
         elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
             message = f"{message} (got {problem['input']!r})"
         # A check over the whole file reports several problems, one per line.
@@ -101,6 +103,17 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 def _keys(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _limits(model: type[BaseModel], where: list[str]) -> str:
+    """Both inclusive limits of a field of the model with its unit, such as `0.5 and 5 V`; empty where it lacks one."""
+    field = model.model_fields.get(where[0]) if len(where) == 1 else None
+    if field is None:
+        return ""
+    low, high = (next((getattr(m, name) for m in field.metadata if hasattr(m, name)), None) for name in ("ge", "le"))
+    extra = field.json_schema_extra
+    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+    return "" if low is None or high is None else f"{low:g} and {high:g} {unit}".rstrip()
 
 
 def _keys_at(model: type[BaseModel], where: list[str]) -> list[str]:
