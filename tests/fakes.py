@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from zsgym.base.errors import SimulatorCrashError
-from zsgym.circuits import Cases, Circuit
+from zsgym.circuits import Cases, Circuit, Sizing
 from zsgym.classes import Conditions, Failure
 from zsgym.simulators.base import Errors
 from zsgym.simulators.outcome import Outcome, Status
@@ -29,10 +30,21 @@ _LINEAR = {
 }
 
 
+def ask(
+    simulator: Any,
+    sizings: Iterable[Sizing],
+    conditions: Conditions | Sequence[Conditions] | None = None,
+    **options: Any,
+) -> list[Outcome]:
+    """What a simulator says about sizings of its circuit."""
+    outcomes: list[Outcome] = simulator.simulate(simulator.circuit.cases(sizings, conditions), **options)
+    return outcomes
+
+
 class FakeSimulator:
     """Answers sizings with a smooth, deterministic formula instead of ngspice; about 30 % of uniform ones fail.
 
-    :param circuit: whose sizings are answered; they are validated like a real simulator does.
+    :param circuit: whose cases are answered.
     :param raise_at: calls of `simulate` (counted from 1) in which every sizing ends in a SimulatorCrashError.
     :param always_works: no circuit failures at all.
     """
@@ -47,6 +59,7 @@ class FakeSimulator:
         self.simulated: list[dict[str, float]] = []
         self.batch_sizes: list[int] = []
         self.conditions: list[Conditions] = []
+        """Those of each call, every one once."""
         self.closed = 0
 
     @property
@@ -54,18 +67,17 @@ class FakeSimulator:
         return {"fake": "1"}
 
     def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
+        assert cases.circuit.netlist_hash == self.circuit.netlist_hash, "cases of another circuit"
         self.calls += 1
-        complete = [self.circuit.validate(sizing) for sizing in cases.sizings]
         if self.calls in self.raise_at:
             error = SimulatorCrashError(f"the simulator was killed in call {self.calls}")
             if errors == "raise":
                 raise error
-            lost = Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=error)
-            return [lost for _ in cases]
+            return [Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=error)] * len(cases)
         self.batch_sizes.append(len(cases))
-        self.simulated.extend(complete)
-        self.conditions.extend(cases.conditions)
-        return [self._answer(sizing) for sizing in complete]
+        self.simulated.extend(cases.sizings)
+        self.conditions.extend(dict.fromkeys(cases.conditions))
+        return [self._answer(sizing) for sizing in cases.sizings]
 
     def close(self) -> None:
         self.closed += 1

@@ -20,14 +20,13 @@ from surrogate.graph import group_features
 from surrogate.model import ModelConfig, SurrogateModel
 from surrogate.transforms import Transform
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.classes.amplifier import METRICS
+from zsgym.circuits.geometry import inside_models
+from zsgym.classes.amplifier import METRICS, AmplifierConditions
+from zsgym.datasets import sample
 from zsgym.netlist import Device, Expression
 from zsgym.netlist.expressions import Name
-from zsgym.classes.amplifier import AmplifierConditions
-from zsgym.circuits.geometry import inside_models
 from zsgym.samples import Sample
 from zsgym.samples.parquet import samples_to_table, write_part
-from zsgym.datasets import sample
 
 RC_LOADED = Path(__file__).parents[2] / "docs" / "examples" / "rc_loaded"
 """A circuit with devices of fixed size, a device in two groups, and fewer groups than the shipped ones."""
@@ -102,7 +101,7 @@ def make_row(circuit: Circuit, sizing: Mapping[str, float], **changes: Any) -> S
         "circuit": circuit.name,
         "netlist_hash": circuit.netlist_hash,
         "sizing": dict(sizing),
-        "conditions": Conditions().as_dict(),
+        "conditions": AmplifierConditions().as_dict(),
         "backend": "ngspice",
         "provenance": {"ngspice": "39"},
     }

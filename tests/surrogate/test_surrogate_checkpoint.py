@@ -23,8 +23,8 @@ from surrogate.graph import DEVICE_TYPES, PIN_TYPES
 from surrogate.predict import Predictor
 from tests.surrogate.synthetic import TINY_PINS, nmcf, nmcnr, untrained_checkpoint, vectors
 from zsgym.base.errors import ConfigError, ZsgymError
-from zsgym.classes.amplifier import METRICS
 from zsgym.base.paths import data_root
+from zsgym.classes.amplifier import METRICS
 from zsgym.simulators import make_simulator
 from zsgym.simulators.base import policy_name
 
@@ -199,7 +199,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "plain.safetensors").write_bytes(pickle.dumps(Trap()))
     torch.save({"model": Trap()}, tmp_path / "torch.safetensors")
     for name in ("plain", "torch"):
-        assert "no readable safetensors file" in refused(tmp_path / f"{name}.safetensors")
+        assert "not a readable safetensors file" in refused(tmp_path / f"{name}.safetensors")
     assert not Path("sprung").exists()
 
 
@@ -254,7 +254,7 @@ def test_another_vocabulary_is_refused(file: Path, tmp_path: Path) -> None:
         (lambda d, t: t.update({"model.queries": torch.zeros(3, 16)}), "queries"),
         (lambda d, t: d["model"].update(dim=32), "size mismatch"),
         (lambda d, t: d["model"].update(colour="red"), "colour"),
-        (lambda d, t: d["model"].update(heads=3), "no multiple of heads"),
+        (lambda d, t: d["model"].update(heads=3), "not a multiple of heads"),
         (lambda d, t: d.pop("calibration"), "calibration"),
         (lambda d, t: d["calibration"]["pooled"].pop("threshold"), "threshold"),
         (lambda d, t: d["normaliser"].pop("metrics"), "metrics"),

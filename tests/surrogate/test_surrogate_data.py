@@ -26,10 +26,10 @@ from tests.surrogate.synthetic import (
     write_config,
     write_rows,
 )
-from zsgym.circuits import load_circuit
 from zsgym.base.errors import ConfigError, ZsgymError
-from zsgym.classes.amplifier import METRICS
+from zsgym.circuits import load_circuit
 from zsgym.circuits.geometry import inside_models
+from zsgym.classes.amplifier import METRICS
 from zsgym.samples import Sample, SampleLog
 
 K = {name: k for k, name in enumerate(METRICS.names)}

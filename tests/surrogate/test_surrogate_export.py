@@ -17,8 +17,8 @@ from surrogate.export import OUTPUTS, BakedSurrogate, compare
 from surrogate.predict import Predictor, ZeroShotWarning
 from surrogate.transforms import Transform
 from tests.surrogate.synthetic import RC_LOADED, TINY_PINS, nmcf, nmcnr, untrained_checkpoint, vectors
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import ConfigError
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes.amplifier import METRICS
 from zsgym.netlist import Expression
 

@@ -26,8 +26,8 @@ from surrogate.graph import (
 )
 from surrogate.model import ModelConfig, Prediction, SurrogateModel
 from tests.surrogate.synthetic import RC_LOADED, TINY, TINY_PINS, Disguise, disguise, multiplied, nmcf, nmcnr, vectors
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import ConfigError
+from zsgym.circuits import Circuit, load_circuit
 
 CIRCUITS = [nmcf(), nmcnr(), load_circuit(RC_LOADED)]
 each_circuit = pytest.mark.parametrize("circuit", CIRCUITS, ids=lambda circuit: circuit.name)

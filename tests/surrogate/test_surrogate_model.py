@@ -13,8 +13,8 @@ from surrogate.graph import group_features, topology_tensors
 from surrogate.losses import losses
 from surrogate.model import ModelConfig, Prediction, SurrogateModel
 from tests.surrogate.synthetic import TINY, TINY_PINS, nmcf, vectors
-from zsgym.classes.amplifier import METRICS
 from zsgym.base.paths import data_root
+from zsgym.classes.amplifier import METRICS
 
 CONFIGS = data_root() / "configs" / "surrogate"
 K = len(METRICS.names)
@@ -66,7 +66,7 @@ def test_shipped_configurations_are_valid(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"heads": 5}, "dim 64 is no multiple of heads 5"),
+        ({"heads": 5}, "dim 64 is not a multiple of heads 5"),
         ({"injections": 5}, "injections 5 exceed layers 4"),
         ({"tokens": "nets"}, "'pins' or 'groups'"),
         ({"layers": 0}, "greater than 0"),

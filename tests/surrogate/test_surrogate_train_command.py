@@ -67,7 +67,7 @@ def test_the_data_of_the_command_line_win(run: Run, tmp_path: Path, small: Path)
         (["--set", "training.epochs"], "--set needs KEY=VALUE, got 'training.epochs'"),
         (["--set", "training.epochs=0"], "training.epochs: Input should be greater than 0 (got 0)"),
         (["--set", "training.learning_rate=fast"], "training.learning_rate"),
-        (["--set", "model.heads=3"], "model: dim 16 is no multiple of heads 3"),
+        (["--set", "model.heads=3"], "model: dim 16 is not a multiple of heads 3"),
         (["--set", "model.tokens=nets"], "'nets' is not valid here"),
         (["--set", "data.paths=[]"], "data.paths"),
         (["--set", "data.hold_out=[nmcf]"], "every circuit of the data sets is held out"),

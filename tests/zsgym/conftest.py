@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from surrogate.simulator import SurrogateSimulator
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf, nmcnr, untrained_checkpoint
 from zsgym import cli
 from zsgym.simulators.ngspice import simulator as ngspice_module
-from surrogate.simulator import SurrogateSimulator
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -4,18 +4,16 @@ import copy
 import os
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from zsgym.circuits import load_circuit
-from zsgym.circuits.schema import ConditionsFile
 from zsgym.base.errors import ConfigError, NetlistError
-from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.base.paths import data_root
+from zsgym.circuits import load_circuit
+from zsgym.classes.amplifier import AmplifierConditions
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-own-circuit.md"
 NETLIST = """
@@ -153,10 +151,10 @@ GOOD: dict[str, Any] = {
             _set("conditions", "corner", "fast"),
             "conditions.corner: 'fast' is not valid here. Did you mean 'fs'? Valid: tt, ff, ss, sf, fs",
         ),
-        (_set("conditions", "supply", -1), "conditions.supply: Input should be greater than 0 (got -1)"),
+        (_set("conditions", "supply", -1), "conditions.supply: must lie between 0.5 and 5 V, got -1"),
         (_set("conditions", "supply", "high"), "conditions.supply: Input should be a valid number"),
         (_set("conditions", "load", float("inf")), "conditions.load: Input should be a finite number"),
-        (_set("class", "bandgap"), "class: 'bandgap' is not valid here. Valid: amplifier"),
+        (_set("class", "bandgap"), "class: unknown class 'bandgap'. Known: amplifier"),
         (_set("targets", "gwb", 1e6), "unknown metric 'gwb'. Did you mean 'gbw'?"),
         (_set("targets", {}), "targets: "),
         (
@@ -214,6 +212,12 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
+def test_an_unknown_class_is_the_only_problem_of_its_sections(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_circuit(write_circuit(tmp_path, change=_set("class", "bandgap")))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("netlist", "why"),
     [
@@ -242,11 +246,11 @@ def test_wrong_netlists(tmp_path: Path, netlist: str, why: str) -> None:
     ("text", "why"),
     [
         ("title: a\ntitle: b\n", "key 'title' is repeated"),
-        ("a: [1\n", "no valid YAML"),
+        ("a: [1\n", "not valid YAML"),
         ("- 1\n", "expected a mapping with the keys title, class"),
         ("", "expected a mapping"),
         (b"\xff\xfe\x00", "cannot be read"),
-        ("? [a]\n: 1\n", "no valid YAML"),
+        ("? [a]\n: 1\n", "not valid YAML"),
     ],
 )
 def test_files_that_are_no_circuit(tmp_path: Path, text: str | bytes, why: str) -> None:
@@ -287,4 +291,4 @@ def test_netlist_errors_are_config_errors() -> None:
 
 
 def test_conditions_in_yaml_are_those_of_the_simulator() -> None:
-    assert list(ConditionsFile.model_fields) == [field.name for field in fields(Conditions)]
+    assert list(CONTENT["conditions"]) == list(AmplifierConditions.model_fields)

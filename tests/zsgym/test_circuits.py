@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import ask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.base.errors import ConfigError
-from zsgym.classes.amplifier import METRICS
-from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.circuits import Circuit, list_circuits, load_circuit
+from zsgym.classes.amplifier import METRICS, AmplifierConditions
 from zsgym.simulators import make_simulator
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rc_loaded"
@@ -44,7 +44,7 @@ def test_every_shipped_circuit_is_complete(name: str) -> None:
     assert set(circuit.targets) == set(METRICS.names)
     assert set(circuit.verdict_policies) == {"functional", "measured"}
     assert circuit.verdict_policies["measured"].judge == "measured"
-    assert circuit.conditions == Conditions()
+    assert circuit.conditions == AmplifierConditions()
     assert circuit.source
     # Every device of these circuits belongs to exactly one group, and every parameter sizes something.
     members = [device.name for group in circuit.groups.values() for device in group]
@@ -276,7 +276,7 @@ def test_known_good_sizings_work_at_every_supply_they_name(circuit: Circuit) -> 
     try:
         for name, design in circuit.known_good_designs.items():
             for supply in design.supplies:
-                (outcome,) = simulator.simulate([design.sizing], circuit.conditions.replace(supply=supply))
+                (outcome,) = ask(simulator, [design.sizing], circuit.conditions.replace(supply=supply))
                 assert outcome.success, f"{name} at {supply} V: {outcome.failure}"
     finally:
         simulator.close()

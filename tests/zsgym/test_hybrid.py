@@ -6,21 +6,20 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from fakes import FakeSimulator
+from fakes import FakeSimulator, ask
 
 from surrogate.predict import Predictions
 from tests.surrogate.synthetic import nmcf, sizings
+from zsgym.base.errors import ConfigError, SimulatorCrashError
+from zsgym.circuits import Cases
+from zsgym.classes.amplifier import METRICS
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.base.errors import ConfigError, SimulatorCrashError
-from zsgym.classes.amplifier import METRICS
-from zsgym.classes.amplifier import AmplifierConditions
-from zsgym.simulators.outcome import Outcome, Status
-from zsgym.circuits import Sizing
 from zsgym.simulators import Simulator
 from zsgym.simulators.base import TargetAware
 from zsgym.simulators.hybrid import HybridSimulator
+from zsgym.simulators.outcome import Outcome, Status
 
 K = {name: k for k, name in enumerate(METRICS.names)}
 MANY = sizings(nmcf(), 30)
@@ -61,9 +60,9 @@ class Oracle:
         self.predictions = predictions
         self.closed = 0
 
-    def predict(self, sizings: Sequence[Sizing], conditions: Conditions | None = None) -> Predictions:
+    def predict(self, cases: Cases) -> Predictions:
         fields = ("geometry", "p_valid", "valid", "metrics", "low", "high", "in_distribution")
-        chosen = self.predictions[: len(sizings)]
+        chosen = self.predictions[: len(cases)]
         return Predictions(*(np.concatenate([getattr(p, field) for p in chosen]) for field in fields))
 
     def outcomes(self, predictions: Predictions) -> list[Outcome]:
@@ -74,14 +73,8 @@ class Oracle:
             for i, v in enumerate(predictions.valid)
         ]
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
-        return self.outcomes(self.predict(sizings, conditions))
+    def simulate(self, cases: Cases, *, errors: Literal["raise", "return"] = "raise") -> list[Outcome]:
+        return self.outcomes(self.predict(cases))
 
     def close(self) -> None:
         self.closed += 1
@@ -128,7 +121,7 @@ SIMULATED = {
 @pytest.mark.parametrize("case", TRUSTED)
 def test_the_hybrid_trusts(case: str) -> None:
     hybrid = make_hybrid(TRUSTED[case])
-    (outcome,) = hybrid.simulate(MANY[:1])
+    (outcome,) = ask(hybrid, MANY[:1])
     assert outcome.backend == "surrogate"
     assert hybrid.answered == {"surrogate": 1, "ngspice": 0}
 
@@ -137,7 +130,7 @@ def test_the_hybrid_trusts(case: str) -> None:
 def test_the_hybrid_simulates(case: str) -> None:
     truth = FakeSimulator(nmcf())
     hybrid = make_hybrid(SIMULATED[case], truth=truth)
-    (outcome,) = hybrid.simulate(MANY[:1])
+    (outcome,) = ask(hybrid, MANY[:1])
     assert outcome.backend == "fake"
     assert truth.simulated == MANY[:1]
     assert hybrid.answered == {"surrogate": 0, "ngspice": 1}
@@ -151,24 +144,24 @@ def mixture() -> list[Predictions]:
 def test_a_batch_is_split_and_put_together_again() -> None:
     truth, cases = FakeSimulator(nmcf()), mixture()
     hybrid = make_hybrid(*cases, truth=truth)
-    outcomes = hybrid.simulate(MANY[: len(cases)])
+    outcomes = ask(hybrid, MANY[: len(cases)])
     trusted = [any(case is known for known in TRUSTED.values()) for case in cases]
     assert [outcome.backend == "surrogate" for outcome in outcomes] == trusted
     asked = [sizing for sizing, trust in zip(MANY, trusted, strict=False) if not trust]
     assert truth.simulated == asked
     assert truth.batch_sizes == [len(asked)]  # in one batch
-    answers = iter(FakeSimulator(nmcf()).simulate(asked))
+    answers = iter(ask(FakeSimulator(nmcf()), asked))
     for row, (outcome, trust) in enumerate(zip(outcomes, trusted, strict=True)):
         assert outcome.elapsed_s == row if trust else outcome == next(answers)
     assert hybrid.answered == {"surrogate": len(TRUSTED), "ngspice": len(SIMULATED)}
-    hybrid.simulate(MANY[: len(cases)])
+    ask(hybrid, MANY[: len(cases)])
     assert hybrid.answered == {"surrogate": 2 * len(TRUSTED), "ngspice": 2 * len(SIMULATED)}
-    assert hybrid.simulate([]) == []
+    assert ask(hybrid, []) == []
 
 
 def test_ngspice_is_not_bothered_when_nothing_is_asked() -> None:
     truth = FakeSimulator(nmcf())
-    make_hybrid(predicted(), truth=truth).simulate(MANY[:1])
+    ask(make_hybrid(predicted(), truth=truth), MANY[:1])
     assert truth.calls == 0
 
 
@@ -190,10 +183,10 @@ def test_each_sizing_is_decided_by_the_targets_that_come_with_it() -> None:
     case = predicted(intervals={"dc_gain": (99.0, 101.0)})
     hybrid = make_hybrid(case, case, case, truth=FakeSimulator(nmcf()))
     targets = [{"dc_gain": 90.0}, {"dc_gain": 100.0}, {"gbw": 1e-300, "dc_gain": 120.0}]
-    assert [o.backend for o in hybrid.simulate_for(targets[:2], MANY[:2])] == ["surrogate", "fake"]
+    assert [o.backend for o in hybrid.simulate_for(targets[:2], nmcf().cases(MANY[:2]))] == ["surrogate", "fake"]
     assert not hybrid.trusted(case, targets[2:])[0], "the bandwidth has no bounded interval"
     assert hybrid.trusted(case, [{"dc_gain": 120.0}])[0]
-    assert hybrid.simulate_for([], []) == []
+    assert hybrid.simulate_for([], nmcf().cases([])) == []
     assert isinstance(hybrid, TargetAware)
     assert not isinstance(Oracle([case]), TargetAware)
 
@@ -232,9 +225,9 @@ def test_other_conditions_all_go_to_ngspice() -> None:
     truth = FakeSimulator(nmcf())
     hybrid = make_hybrid(predicted(), predicted(), truth=truth)
     slow = nmcf().conditions.replace(corner="ss")
-    assert [outcome.backend for outcome in hybrid.simulate(MANY[:2], slow)] == ["fake", "fake"]
+    assert [outcome.backend for outcome in ask(hybrid, MANY[:2], slow)] == ["fake", "fake"]
     assert truth.conditions == [slow]
-    assert [o.backend for o in hybrid.simulate(MANY[:2], nmcf().conditions)] == ["surrogate", "surrogate"]
+    assert [o.backend for o in ask(hybrid, MANY[:2], nmcf().conditions)] == ["surrogate", "surrogate"]
     assert hybrid.answered == {"surrogate": 2, "ngspice": 2}
 
 
@@ -242,9 +235,9 @@ def test_infrastructure_errors_are_passed_on() -> None:
     cases = (predicted(), predicted(p_valid=0.5), predicted())
     hybrid = make_hybrid(*cases, truth=FakeSimulator(nmcf(), raise_at={1, 2}))
     with pytest.raises(SimulatorCrashError):
-        hybrid.simulate(MANY[:3])
+        ask(hybrid, MANY[:3])
     assert hybrid.answered == {"surrogate": 0, "ngspice": 0}
-    outcomes = hybrid.simulate(MANY[:3], errors="return")
+    outcomes = ask(hybrid, MANY[:3], errors="return")
     assert [outcome.label for outcome in outcomes] == [1, None, 1]
     assert isinstance(outcomes[1].error, SimulatorCrashError)
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.zsgym.expression_strategies import VALUES, expressions, numbers
-from zsgym.circuits import load_circuit
 from zsgym.base.errors import ConfigError, NetlistError
+from zsgym.circuits import load_circuit
 from zsgym.netlist import Device, DeviceKind, Expression, Subcircuit, flatten, parse_netlist, write_subcircuit
 from zsgym.netlist.reader import MODELS
 from zsgym.pdk import DEVICES

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsgym import pdk
-from zsgym.circuits import load_circuit
 from zsgym.base.errors import PdkError
+from zsgym.circuits import load_circuit
+from zsgym.circuits.geometry import inside_models
 from zsgym.pdk.expressions import ParameterScope
-from zsgym.pdk.geometry import SIZE_LIMITS, inside_models
+from zsgym.pdk.geometry import SIZE_LIMITS
 from zsgym.pdk.library import read_corner
 from zsgym.simulators.ngspice.deck import size_netlist
 from zsgym.simulators.ngspice.process import read_raw

@@ -12,23 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import FakeSimulator
+from fakes import FakeSimulator, ask
 
+from surrogate import simulator as surrogate_module
 from surrogate.checkpoint import Checkpoint, CheckpointError
 from surrogate.predict import ZeroShotWarning
+from surrogate.simulator import SurrogateSimulator
 from tests.surrogate.synthetic import RC_LOADED, TINY_PINS, nmcf, sizings, untrained_checkpoint
-from zsgym.circuits import load_circuit
 from zsgym.base.errors import ConfigError
-from zsgym.classes.amplifier import METRICS
-from zsgym.classes import Failure
-from zsgym.simulators.outcome import Outcome, Status
-from zsgym.pdk import load_corner
+from zsgym.circuits import load_circuit
 from zsgym.circuits.geometry import inside_models
-from zsgym.simulators import BACKENDS, Simulator, make_simulator
-from zsgym.simulators import surrogate as surrogate_module
+from zsgym.classes import Failure
+from zsgym.classes.amplifier import METRICS
+from zsgym.pdk import load_corner
+from zsgym.simulators import Simulator, list_backends, make_simulator
 from zsgym.simulators.hybrid import HybridSimulator
 from zsgym.simulators.ngspice.deck import size_netlist
-from surrogate.simulator import SurrogateSimulator
+from zsgym.simulators.outcome import Outcome, Status
 
 MANY = sizings(nmcf(), 60)
 
@@ -42,7 +42,7 @@ def test_backends_are_made_by_name(checkpoint: Path, fake_ngspice: list[Any]) ->
         "surrogate": {"checkpoint": str(checkpoint)},
         "hybrid": {"checkpoint": str(checkpoint), "policy": "functional", "confidence": 0.9, "targets": {"gbw": 1e6}},
     }
-    assert set(options) == set(BACKENDS)
+    assert set(options) == set(list_backends())
     for name, chosen in options.items():
         with closing(make_simulator(name, nmcf(), workers=2, **chosen)) as simulator:
             assert isinstance(simulator, Simulator)
@@ -61,12 +61,12 @@ def test_backends_are_made_by_name(checkpoint: Path, fake_ngspice: list[Any]) ->
         (
             "ngspcie",
             {},
-            r"unknown backend 'ngspcie'\. Did you mean 'ngspice'\? Choose one of: ngspice, surrogate, hybrid",
+            r"unknown backend 'ngspcie'\. Did you mean 'ngspice'\? Choose one of: hybrid, ngspice, surrogate",
         ),
         ("ngspice", {"checkpoint": "x"}, "backend 'ngspice' takes no option 'checkpoint'"),
         ("surrogate", {"polciy": 1}, "backend 'surrogate' takes no option 'polciy'. Did you mean 'policy'"),
         ("surrogate", {"policy": "measured"}, "trained on labels of the verdict policy 'functional', not 'measured'"),
-        ("surrogate", {"policy": "fuctional"}, "unknown verdict policy 'fuctional' of nmcf. Did you mean 'functional'"),
+        ("surrogate", {"policy": "fuctional"}, "nmcf has no verdict policy 'fuctional'. Did you mean 'functional'"),
         ("hybrid", {"policy": "measured"}, "trained on labels of the verdict policy 'functional', not 'measured'"),
         ("hybrid", {"confidense": 1}, "backend 'hybrid' takes no option 'confidense'. Did you mean 'confidence'?"),
         ("hybrid", {"surrogate": 1}, "backend 'hybrid' takes no option 'surrogate'"),
@@ -113,7 +113,7 @@ def same(a: Outcome, b: Outcome) -> bool:
 
 
 def test_outcomes_say_what_was_predicted(surrogate: SurrogateSimulator) -> None:
-    outcomes, predictions = surrogate.simulate(MANY), surrogate.predict(MANY)
+    outcomes, predictions = ask(surrogate, MANY), surrogate.predict(nmcf().cases(MANY))
     for row, outcome in enumerate(outcomes):
         assert outcome.backend == "surrogate"
         assert outcome.p_valid == predictions.p_valid[row]
@@ -139,13 +139,11 @@ def test_outcomes_say_what_was_predicted(surrogate: SurrogateSimulator) -> None:
 
 
 def test_it_keeps_order_and_needs_no_batch(surrogate: SurrogateSimulator) -> None:
-    together = surrogate.simulate(MANY)
-    assert all(map(same, surrogate.simulate(MANY[::-1]), together[::-1]))
-    assert all(
-        same(surrogate.simulate([sizing])[0], outcome) for sizing, outcome in zip(MANY[:9], together, strict=False)
-    )
-    assert surrogate.simulate([]) == []
-    assert surrogate.simulate(tuple(MANY[:2]), nmcf().conditions, errors="return")[1].p_valid == pytest.approx(
+    together = ask(surrogate, MANY)
+    assert all(map(same, ask(surrogate, MANY[::-1]), together[::-1]))
+    assert all(same(ask(surrogate, [sizing])[0], outcome) for sizing, outcome in zip(MANY[:9], together, strict=False))
+    assert ask(surrogate, []) == []
+    assert ask(surrogate, tuple(MANY[:2]), nmcf().conditions, errors="return")[1].p_valid == pytest.approx(
         together[1].p_valid
     )
 
@@ -153,10 +151,10 @@ def test_it_keeps_order_and_needs_no_batch(surrogate: SurrogateSimulator) -> Non
 @pytest.mark.parametrize("change", [{"W_nonsense": 1.0}, {"W_gm3": math.nan}, {"W_gm3": -1.0}, {"W_gm3": "1"}])
 def test_nonsense_refuses_the_whole_batch(surrogate: SurrogateSimulator, change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):
-        surrogate.simulate([MANY[0], {**MANY[1], **change}])
+        ask(surrogate, [MANY[0], {**MANY[1], **change}])
     incomplete = {name: value for name, value in MANY[0].items() if name != "cap1"}
     with pytest.raises(ConfigError, match="missing cap1"):
-        surrogate.simulate([incomplete])
+        ask(surrogate, [incomplete])
 
 
 @pytest.mark.parametrize(
@@ -172,7 +170,7 @@ def test_other_conditions_are_refused(
     surrogate: SurrogateSimulator, changes: dict[str, Any], known: str, wanted: str
 ) -> None:
     with pytest.raises(ConfigError) as refused:
-        surrogate.simulate(MANY[:1], nmcf().conditions.replace(**changes))
+        ask(surrogate, MANY[:1], nmcf().conditions.replace(**changes))
     assert str(refused.value) == (
         f'the surrogate knows nmcf at {known} only, not at {wanted}: use backend="ngspice" for other conditions '
         "(on the command line --backend ngspice)"
@@ -187,17 +185,17 @@ def test_provenance_names_the_file(surrogate: SurrogateSimulator, checkpoint: Pa
 def test_copies_give_the_same_answers(
     surrogate: SurrogateSimulator, duplicate: Callable[[SurrogateSimulator], SurrogateSimulator]
 ) -> None:
-    surrogate.simulate(MANY[:1])
+    ask(surrogate, MANY[:1])
     other = duplicate(surrogate)
-    assert all(map(same, other.simulate(MANY), surrogate.simulate(MANY)))
+    assert all(map(same, ask(other, MANY), ask(surrogate, MANY)))
     surrogate.close()
     surrogate.close()
-    assert all(map(same, other.simulate(MANY[:2]), surrogate.simulate(MANY[:2])))
+    assert all(map(same, ask(other, MANY[:2]), ask(surrogate, MANY[:2])))
 
 
 def test_the_big_model_serves_as_well(tmp_path: Path) -> None:
     untrained_checkpoint([nmcf()], TINY_PINS).save(tmp_path / "pins.safetensors")
-    outcomes = SurrogateSimulator(nmcf(), checkpoint=tmp_path / "pins.safetensors").simulate(MANY)
+    outcomes = ask(SurrogateSimulator(nmcf(), checkpoint=tmp_path / "pins.safetensors"), MANY)
     assert {outcome.status for outcome in outcomes} == {Status.SUCCESS, Status.CIRCUIT_FAILURE}
 
 
@@ -207,7 +205,7 @@ def test_a_topology_that_was_never_seen_is_answered_with_a_warning(checkpoint: P
         simulator = make_simulator("surrogate", unseen, checkpoint=checkpoint)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        outcomes = simulator.simulate([unseen.known_good["hand_sized"]])
+        outcomes = ask(simulator, [unseen.known_good["hand_sized"]])
     assert outcomes[0].in_distribution is False
     assert outcomes[0].label in (0, 1)
 
@@ -217,13 +215,13 @@ def test_a_topology_that_was_never_seen_is_answered_with_a_warning(checkpoint: P
 
 def test_a_real_surrogate_in_a_hybrid(surrogate: SurrogateSimulator) -> None:
     hybrid = HybridSimulator(surrogate, FakeSimulator(nmcf()), targets={"gbw": 1e-9})
-    outcomes = hybrid.simulate(MANY)
+    outcomes = ask(hybrid, MANY)
     assert {"surrogate", "fake"} == {outcome.backend for outcome in outcomes}
     assert hybrid.answered["surrogate"] == sum(outcome.backend == "surrogate" for outcome in outcomes)
-    direct = surrogate.simulate(MANY)
+    direct = ask(surrogate, MANY)
     assert all(same(a, b) for a, b in zip(outcomes, direct, strict=True) if a.backend == "surrogate")
     with pytest.raises(ConfigError, match="missing"):
-        hybrid.simulate([{}])
+        ask(hybrid, [{}])
 
 
 # --- against ngspice ------------------------------------------------------------------------------------------------
@@ -241,10 +239,10 @@ def test_surrogate_and_ngspice_agree_about_geometry(surrogate: SurrogateSimulato
         }.items()
         for value in values
     ]
-    asked = [*near, *(sizing for sizing in MANY if surrogate.simulate([sizing])[0].failure is Failure.GEOMETRY)]
+    asked = [*near, *(sizing for sizing in MANY if ask(surrogate, [sizing])[0].failure == Failure.GEOMETRY)]
     models = load_corner(nmcf().conditions.corner)
     expected = [size_netlist(nmcf(), sizing, models) is None for sizing in asked]
-    assert [outcome.failure is Failure.GEOMETRY for outcome in surrogate.simulate(asked)] == expected
+    assert [outcome.failure == Failure.GEOMETRY for outcome in ask(surrogate, asked)] == expected
     assert set(expected[: len(near)]) == {True, False}
 
 
@@ -254,7 +252,7 @@ def test_a_hybrid_asks_ngspice(surrogate: SurrogateSimulator) -> None:
     outside = {**good, "L_gm3": 0.1}
     with closing(make_simulator("ngspice", nmcf())) as truth:
         hybrid = HybridSimulator(surrogate, truth, confidence=0.999)
-        doubtful, exact = hybrid.simulate([good, outside])
+        doubtful, exact = ask(hybrid, [good, outside])
     assert (exact.backend, exact.failure) == ("surrogate", Failure.GEOMETRY)
     assert (doubtful.backend, doubtful.status) == ("ngspice", Status.SUCCESS)
     assert doubtful.p_valid is None

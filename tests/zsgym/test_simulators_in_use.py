@@ -10,17 +10,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from fakes import ask
 
+from surrogate import simulator as surrogate_module
 from surrogate.data import read_rows
+from surrogate.simulator import SurrogateSimulator
 from tests.surrogate.synthetic import nmcf, sizings
 from tests.zsgym.conftest import Run
 from zsgym.base.errors import ConfigError
-from zsgym.classes.amplifier import METRICS
 from zsgym.classes import Failure
+from zsgym.classes.amplifier import METRICS
 from zsgym.samples import Sample, read_samples, read_table, relabel_queue, training_rows
 from zsgym.samples.dataset import info
-from zsgym.simulators import surrogate as surrogate_module
-from surrogate.simulator import SurrogateSimulator
 
 MANY = sizings(nmcf(), 60)
 
@@ -119,9 +120,9 @@ def test_other_conditions_are_refused_by_an_environment_on_the_surrogate(checkpo
 
 
 def test_a_predicted_failure_is_a_row_but_no_label(surrogate: SurrogateSimulator) -> None:
-    outcomes = surrogate.simulate(MANY)
+    outcomes = ask(surrogate, MANY)
     index = [outcome.failure for outcome in outcomes].index(Failure.PREDICTED)
-    row = Sample.from_outcome(nmcf(), MANY[index], outcomes[index], provenance=surrogate.provenance)
+    row = Sample.from_outcome(nmcf(), nmcf().cases(MANY)[index], outcomes[index], provenance=surrogate.provenance)
     assert (row.failure, row.label, row.predicted) == (Failure.PREDICTED, 0, True)
     again = Sample.parse(json.loads(json.dumps(row.as_dict())))
     assert again == row
@@ -136,7 +137,7 @@ def test_zsgym_simulate_with_the_surrogate(
     code, out, err = run("simulate", "nmcf", "--backend", "surrogate", "--sizing", "-", "--json")
     assert (code, err) == (0, "")
     outcomes = json.loads(out)["outcomes"]
-    for found, expected in zip(outcomes, surrogate.simulate(MANY), strict=True):
+    for found, expected in zip(outcomes, ask(surrogate, MANY), strict=True):
         assert (found["status"], found["failure"]) == (expected.status, expected.failure)
         assert found["p_valid"] == pytest.approx(expected.p_valid)
         assert found["metrics"] == (None if expected.metrics is None else pytest.approx(dict(expected.metrics)))

@@ -50,7 +50,7 @@ class Conditions(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError("conditions: " + "; ".join(describe(error, cls))) from error
+            raise ConfigError("; ".join(f"conditions.{line}" for line in describe(error, cls))) from error
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for logs and JSON."""

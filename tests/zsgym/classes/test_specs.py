@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsgym.base.errors import ConfigError
-from zsgym.classes.amplifier import METRICS
 from zsgym.classes import Better
-from zsgym.classes.specs import FAILURE_REWARD, exactly, meets_all, reward
 from zsgym.classes.amplifier import METRICS
+from zsgym.classes.specs import FAILURE_REWARD, exactly, meets_all, reward
 
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 names = st.sampled_from(METRICS.names)
@@ -85,7 +84,10 @@ def test_targets_are_merged_dropped_and_ordered() -> None:
 
 def test_targets_can_be_the_only_ones() -> None:
     defaults = {"power": 2e-4, "dc_gain": 130.0}
-    assert METRICS.resolve_targets(defaults, exactly(defaults, {"gbw": 1e6, "dc_gain": -3.0})) == {"dc_gain": -3.0, "gbw": 1e6}
+    assert METRICS.resolve_targets(defaults, exactly(defaults, {"gbw": 1e6, "dc_gain": -3.0})) == {
+        "dc_gain": -3.0,
+        "gbw": 1e6,
+    }
 
 
 @pytest.mark.parametrize(

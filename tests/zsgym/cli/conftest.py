@@ -10,8 +10,8 @@ import pytest
 
 from tests.fakes import FakeSimulator
 from zsgym import simulators
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import ConfigError
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.datasets import sample
 
 

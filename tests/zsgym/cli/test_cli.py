@@ -13,9 +13,9 @@ import pytest
 from tests.zsgym.cli.conftest import write
 from tests.zsgym.conftest import Run
 from zsgym import pdk
+from zsgym.base.errors import PdkError, SimulatorMissingError
 from zsgym.circuits import Circuit
 from zsgym.cli import doctor
-from zsgym.base.errors import PdkError, SimulatorMissingError
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/rc_loaded"
 

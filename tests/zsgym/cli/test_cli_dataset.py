@@ -11,11 +11,11 @@ from tests.zsgym.cli.conftest import sizings, write
 from tests.zsgym.conftest import Run
 from tests.zsgym.samples.rows import failed_row, make_row
 from zsgym import simulators
-from zsgym.circuits import Circuit
 from zsgym.base.errors import SimulatorCrashError
-from zsgym.simulators.outcome import Outcome, Status
-from zsgym.samples import Sample, SampleLog, read_samples, read_table
+from zsgym.circuits import Circuit
 from zsgym.datasets import sample
+from zsgym.samples import Sample, SampleLog, read_samples, read_table
+from zsgym.simulators.outcome import Outcome, Status
 
 
 def log_rows(directory: Path, *rows: Sample) -> Path:
@@ -151,10 +151,10 @@ def test_one_open_sizing_is_no_plural(
     never = sample(circuit, "uniform", 0, 1)
 
     class Stubborn(FakeSimulator):
-        def simulate(self, asked: Any, *arguments: Any, **options: Any) -> Any:
+        def simulate(self, cases: Any, **options: Any) -> Any:
             lost = Outcome(Status.INFRASTRUCTURE_ERROR, error=SimulatorCrashError("killed"))
-            answers = super().simulate(asked, *arguments, **options)
-            return [lost if sizing == never else answer for sizing, answer in zip(asked, answers, strict=True)]
+            answers = super().simulate(cases, **options)
+            return [lost if sizing == never else answer for sizing, answer in zip(cases.sizings, answers, strict=True)]
 
     monkeypatch.setattr(simulators, "make_simulator", lambda _, circuit, **__: Stubborn(circuit))
     code, out, err = run("dataset", "generate", "nmcf", "-n", 2, "--out", tmp_path / "d", "--quiet")

@@ -10,8 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tests.zsgym.cli.conftest import write
 from tests.zsgym.conftest import Run
-from zsgym.circuits import Circuit
 from zsgym.base.errors import SimulatorMissingError
+from zsgym.circuits import Circuit
 from zsgym.simulators.ngspice import simulator
 
 
@@ -126,11 +126,11 @@ class TestWithoutNgspice:
             ("--known-good best", "no known-good sizing 'best'"),
             ("--known-good robust --target powr=1", "Did you mean 'power'?"),
             ("--known-good robust --target power", "write METRIC=VALUE"),
-            ("--known-good robust --policy strict", "unknown verdict policy 'strict'"),
+            ("--known-good robust --policy strict", "nmcf has no verdict policy 'strict'"),
             ("--known-good robust --checkpoint none.safetensors", "there is no checkpoint none.safetensors"),
             ("--known-good robust --run nowhere", "nowhere holds no TensorBoard run"),
             ("--known-good robust --corner xx", "corner"),
-            ("--known-good robust --temperature 176", "--temperature must lie between -55 and 175 degrees"),
+            ("--known-good robust --temperature 176", "conditions.temperature: must lie between -55 and 175 C"),
             ("--sizing nowhere.json", "cannot read nowhere.json"),
             ("--designs nowhere.json", "cannot read nowhere.json"),
         ],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeSimulator
+from tests.fakes import FakeSimulator, ask
 from tests.zsgym.cli.conftest import sizings, write
 from tests.zsgym.conftest import Run
 from zsgym import simulators
@@ -26,7 +26,7 @@ def test_simulate_prints_the_json_contract(
     code, out, err = run("simulate", "nmcf", "--backend", "ngspice", "--sizing", path, "--json", "--workers", 2)
     assert (code, err) == (0, "")
     outcomes = json.loads(out)["outcomes"]
-    expected = FakeSimulator(circuit).simulate(sizings(circuit, 12))
+    expected = ask(FakeSimulator(circuit), sizings(circuit, 12))
     assert {outcome["status"] for outcome in outcomes} == {"success", "circuit_failure"}
     for outcome, answer in zip(outcomes, expected, strict=True):
         assert list(outcome) == ["status", "failure", "metrics", "elapsed_s", *([] if answer.success else ["raw"])]
@@ -132,14 +132,14 @@ def test_simulate_under_other_conditions_and_policy(
     [
         (["--corner", "sx"], "tt, ff, ss, sf, fs"),
         (["--supply", "-1"], "supply"),
-        (["--supply", "0.4"], "--supply must lie between 0.5 and 5 V, got 0.4"),
-        (["--supply", "5.5"], "--supply must lie between 0.5 and 5 V, got 5.5"),
+        (["--supply", "0.4"], "conditions.supply: must lie between 0.5 and 5 V, got 0.4"),
+        (["--supply", "5.5"], "conditions.supply: must lie between 0.5 and 5 V, got 5.5"),
         (["--temperature", "-300"], "temperature"),
-        (["--temperature", "-56"], "--temperature must lie between -55 and 175 degrees Celsius, got -56"),
-        (["--temperature", "2000"], "--temperature must lie between -55 and 175 degrees Celsius, got 2000"),
+        (["--temperature", "-56"], "conditions.temperature: must lie between -55 and 175 C, got -56"),
+        (["--temperature", "2000"], "conditions.temperature: must lie between -55 and 175 C, got 2000"),
         (["--load", "nan"], "load"),
-        (["--load=-1e-12"], "load: Input should be greater than or equal to 0"),
-        (["--load", "0"], "--load must be a positive number of farads"),
+        (["--load=-1e-12"], "conditions.load: must lie between 0 and 0.001 F, got -1e-12"),
+        (["--load", "1"], "conditions.load: must lie between 0 and 0.001 F, got 1"),
         (["--common-mode-ratio", "1.1"], "common_mode_ratio"),
         (["--checkpoint", "mine"], "--checkpoint goes with --backend surrogate or --backend hybrid"),
         (["--backend", "spectre"], "choose one of: ngspice"),

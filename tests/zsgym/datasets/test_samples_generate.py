@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import pytest
 
 from tests.fakes import FakeSimulator
 from tests.zsgym.samples.rows import make_row
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorError, SimulatorMissingError
-from zsgym.simulators.outcome import Outcome, Status
-from zsgym.circuits import Sizing
-from zsgym.samples import Sample, SampleLog, SampleLogWarning, read_errors, read_samples, read_table
+from zsgym.circuits import Cases, Circuit, Sizing, load_circuit
 from zsgym.datasets.generate import Plan, generate
+from zsgym.samples import Sample, SampleLog, SampleLogWarning, read_errors, read_samples, read_table
 from zsgym.samples.manifest import read_manifest, write_manifest
+from zsgym.simulators.outcome import Outcome, Status
 
 COUNT = 300
 
@@ -42,10 +41,10 @@ class Interrupted(FakeSimulator):
         super().__init__(circuit)
         self.at = at
 
-    def simulate(self, sizings: Sequence[Sizing], *arguments: Any, **options: Any) -> list[Outcome]:
+    def simulate(self, cases: Cases, **options: Any) -> list[Outcome]:
         if self.calls + 1 == self.at:
             raise KeyboardInterrupt
-        return super().simulate(sizings, *arguments, **options)
+        return super().simulate(cases, **options)
 
 
 class Losing(FakeSimulator):
@@ -56,10 +55,10 @@ class Losing(FakeSimulator):
         self.lost = lost
         self.error = error or SimulatorCrashError("killed by signal 9")
 
-    def simulate(self, sizings: Sequence[Sizing], *arguments: Any, **options: Any) -> list[Outcome]:
-        outcomes = super().simulate(sizings, *arguments, **options)
+    def simulate(self, cases: Cases, **options: Any) -> list[Outcome]:
+        outcomes = super().simulate(cases, **options)
         infrastructure = Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=self.error)
-        return [infrastructure if self.lost(s) else o for s, o in zip(sizings, outcomes, strict=True)]
+        return [infrastructure if self.lost(s) else o for s, o in zip(cases.sizings, outcomes, strict=True)]
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "log", "targeted"])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import ConfigError
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.datasets import (
     LabelledSizing,
     list_strategies,

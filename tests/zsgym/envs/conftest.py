@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from fakes import FakeSimulator
 
+from surrogate.simulator import SurrogateSimulator
 from zsgym import simulators
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.envs.env import SizingEnv
 from zsgym.simulators.hybrid import HybridSimulator
-from surrogate.simulator import SurrogateSimulator
 
 
 @pytest.fixture

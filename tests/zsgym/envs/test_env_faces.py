@@ -13,10 +13,10 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
+from zsgym.base.errors import ConfigError, SimulatorCrashError
 from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.base.errors import ConfigError, SimulatorCrashError
 
 NAME = "zsgym/NMCF-v0"
 NUM_ENVS = 3
@@ -220,7 +220,7 @@ def test_sb3_face_takes_ids_circuits_and_names(nmcf: Circuit) -> None:
         assert env.circuit is nmcf
         assert env.core.env_id == (NAME if isinstance(circuit, str) and "/" in circuit else None)
         env.close()
-    with pytest.raises(ConfigError, match="no sizing environment"):
+    with pytest.raises(ConfigError, match="not a sizing environment"):
         SizingVecEnv("CartPole-v1")
     with pytest.raises(gym.error.Error, match="NMCF"):
         SizingVecEnv("zsgym/NMFC-v0")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from fakes import FakeSimulator
 
+from zsgym.base.errors import SampleLogError, SimulatorCrashError
+from zsgym.base.paths import log_dir
 from zsgym.circuits import Circuit
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.base.errors import SampleLogError, SimulatorCrashError
-from zsgym.base.paths import log_dir
 from zsgym.samples import Sample, read_errors, read_samples, training_rows
 
 pytestmark = pytest.mark.usefixtures("fake_backend")

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from fakes import FakeSimulator
 
+from zsgym.base.errors import ConfigError, SampleLogError
 from zsgym.circuits import Circuit
 from zsgym.cli import main
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.offline import LoggedEpisode, LoggedStep, export_minari, logged_episodes
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.base.errors import ConfigError, SampleLogError
 from zsgym.samples import Sample, SampleLog, read_samples
 
 

@@ -10,9 +10,10 @@ from gymnasium.error import DependencyNotInstalled
 from matplotlib.figure import Figure
 
 from zsgym.circuits import Circuit
+from zsgym.classes import Failure
+from zsgym.classes.amplifier import METRICS
 from zsgym.envs.env import SizingEnv
 from zsgym.envs.picture import draw_margins, draw_rewards, two_pole_response
-from zsgym.classes import Failure
 from zsgym.simulators.outcome import Outcome, Status
 
 MakeEnv = Callable[..., SizingEnv]
@@ -44,7 +45,7 @@ class PredictingFake(FakeSimulator):
 
     name = "surrogate"
 
-    def _failure(self, unit: Sequence[float]) -> Failure | None:
+    def _failure(self, unit: Sequence[float]) -> str | None:
         failure = super()._failure(unit)
         return failure if failure in (None, Failure.GEOMETRY) else Failure.PREDICTED
 
@@ -75,9 +76,9 @@ def test_predictions_are_called_predictions(make_env: MakeEnv, nmcf: Circuit, ea
         (Failure.NO_GAIN, "ngspice", "does not work: no gain"),
     ],
 )
-def test_a_picture_says_whether_a_failure_is_a_prediction(failure: Failure, backend: str, message: str) -> None:
+def test_a_picture_says_whether_a_failure_is_a_prediction(failure: str, backend: str, message: str) -> None:
     axes = Figure().add_subplot()
-    draw_margins(axes, Outcome(Status.CIRCUIT_FAILURE, failure, backend=backend), {"gbw": 1e6}, {"gbw": -1.0})
+    draw_margins(axes, METRICS, Outcome(Status.CIRCUIT_FAILURE, failure, backend=backend), {"gbw": 1e6}, {"gbw": -1.0})
     assert f"no metrics\n{message}" in [text.get_text() for text in axes.texts]
 
 

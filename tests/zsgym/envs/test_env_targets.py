@@ -12,17 +12,15 @@ import numpy as np
 import pytest
 from fakes import FakeSimulator
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit, load_circuit
+from zsgym.classes.amplifier import METRICS
+from zsgym.classes.specs import meets_all
 from zsgym.envs.env import SizingEnv
-from zsgym.envs.observation import normalise_metrics
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import SPLITS, TargetPool
 from zsgym.envs.vector import SizingVectorEnv
-from zsgym.base.errors import ConfigError
-from zsgym.classes.amplifier import METRICS
 from zsgym.samples import read_samples
-from zsgym.classes.specs import meets_all
-from zsgym.classes.amplifier import METRICS
 
 MakeEnv = Callable[..., SizingEnv]
 
@@ -99,7 +97,7 @@ def test_the_targets_of_the_episode_are_shown_judged_and_logged(nmcf: Circuit, t
         targets = env.core.state(0).targets
         observation, reward, _, _, info = env.step(env.action_space.sample())
         assert env.core.state(0).targets == targets
-        shown = normalise_metrics([[targets[name] for name in METRICS.names]])[0]
+        shown = METRICS.normalise([[targets[name] for name in METRICS.names]])[0]
         np.testing.assert_allclose(observation[-12:-1], shown, rtol=1e-6)
         assert info["margins"] == METRICS.margins(info["metrics"], targets)
         assert reward == sum(min(margin, 0.0) for margin in info["margins"].values())

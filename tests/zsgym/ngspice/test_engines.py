@@ -144,7 +144,7 @@ def test_everything_else_is_an_error_of_the_infrastructure(
 @pytest.mark.ngspice
 @pytest.mark.parametrize("command", ["alter v1 gain=1", "alter no_such_source ac=1", "alter r1 gain=0", "allter"])
 def test_a_refused_command_is_an_error_of_the_infrastructure(pool: WorkerPool, command: str) -> None:
-    """ngspice goes on all the same, and every number after it belongs to another circuit than the one that was meant."""
+    """ngspice goes on all the same, and every number after it belongs to another circuit than the one meant."""
     carried_out = Analysis("op", "op", ("out",), ("alter v1 dc=1.5", "option reltol=1e-5"))
     assert run(pool, FILTER, carried_out)["op"]["out"] == pytest.approx([1.5])
     answer = run(pool, FILTER, Analysis("op", "op", ("out",), (command,)))
@@ -207,8 +207,8 @@ def test_a_clean_run_of_the_fake_is_accepted(scratch: Path, mode: str) -> None:
         ("other_plot", SimulatorOutputError, "analysis sweep"),
         ("truncated", SimulatorOutputError, "incomplete"),
         ("padded", SimulatorOutputError, "incomplete"),
-        ("header_only", SimulatorOutputError, "no ngspice raw file"),
-        ("empty_file", SimulatorOutputError, "no ngspice raw file"),
+        ("header_only", SimulatorOutputError, "not an ngspice raw file"),
+        ("empty_file", SimulatorOutputError, "not an ngspice raw file"),
         ("not_a_number", SimulatorOutputError, "finite"),
         ("killed_at_the_end", SimulatorCrashError, "signal 9"),
         ("refuses_a_command", SimulatorOutputError, "refused a command: Error: no default parameter"),

@@ -20,16 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import ask
 from faults import REPOSITORY, DeckJob, children, descendants, eventually, python
 
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorTimeoutError
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Failure
-from zsgym.simulators.outcome import Outcome, Status
 from zsgym.simulators.ngspice import worker
 from zsgym.simulators.ngspice.engine import Analysis
 from zsgym.simulators.ngspice.pool import WorkerOptions, WorkerPool
 from zsgym.simulators.ngspice.simulator import NgspiceSimulator
+from zsgym.simulators.outcome import Outcome, Status
 
 pytestmark = [pytest.mark.ngspice, pytest.mark.usefixtures("spotless")]
 
@@ -52,7 +53,7 @@ def sizings(circuit: Circuit) -> list[dict[str, float]]:
 def clean(circuit: Circuit, sizings: list[dict[str, float]], spotless: object) -> list[Any]:
     """What an undisturbed run says."""
     with closing(NgspiceSimulator(circuit)) as simulator:
-        outcomes = simulator.simulate(sizings)
+        outcomes = ask(simulator, sizings)
     assert [outcome.failure for outcome in outcomes] == [None, Failure.GEOMETRY, Failure.UNSTABLE]
     return content(outcomes)
 
@@ -126,7 +127,7 @@ def test_killed_once_in_mid_run(
         return bool(killed)
 
     with closing(NgspiceSimulator(circuit, engine=engine)) as simulator, attacker(attack) as begun:
-        outcomes = simulator.simulate(sizings)
+        outcomes = ask(simulator, sizings)
     assert begun.is_set()
     assert content(outcomes) == clean
     assert eventually(lambda: not descendants(mark))
@@ -141,10 +142,10 @@ def test_killed_every_time(
         return bool(found["child"]) and send(found[target], signal.SIGKILL)
 
     with closing(NgspiceSimulator(circuit, engine=engine)) as simulator, attacker(attack):
-        working, outside = simulator.simulate(sizings[:2], errors="return")
+        working, outside = ask(simulator, sizings[:2], errors="return")
         if target != "worker":  # each of which takes its time to start
             with pytest.raises(SimulatorCrashError, match="signal 9"):
-                simulator.simulate(sizings)
+                ask(simulator, sizings)
     assert (working.status, working.label) == (Status.INFRASTRUCTURE_ERROR, None)
     assert isinstance(working.error, SimulatorCrashError)
     assert content([outside]) == clean[1:2]  # known without a simulation
@@ -159,7 +160,7 @@ def test_hanging(circuit: Circuit, sizings: list[dict[str, float]], engine: Any,
     started = time.monotonic()
     with closing(NgspiceSimulator(circuit, engine=engine, timeout_s=0.5)) as simulator, attacker(attack):
         with pytest.raises(SimulatorTimeoutError, match=r"no answer for 0.5 s"):
-            simulator.simulate(sizings)
+            ask(simulator, sizings)
         assert time.monotonic() - started < 30.0
     assert eventually(lambda: not descendants(mark))
 
@@ -179,7 +180,7 @@ def test_no_fault_at_any_moment_changes_an_answer(
     seen = []
     with closing(NgspiceSimulator(circuit, engine=engine, timeout_s=1.5)) as simulator, attacker(attack) as begun:
         for _ in range(3):
-            for outcome, expected in zip(simulator.simulate(sizings, errors="return"), clean, strict=True):
+            for outcome, expected in zip(ask(simulator, sizings, errors="return"), clean, strict=True):
                 seen.append(outcome.status)
                 if outcome.status is Status.INFRASTRUCTURE_ERROR:
                     assert isinstance(outcome.error, SimulatorError)
@@ -188,7 +189,7 @@ def test_no_fault_at_any_moment_changes_an_answer(
     assert begun.is_set()
     assert seen.count(Status.INFRASTRUCTURE_ERROR) < len(seen)
     with closing(NgspiceSimulator(circuit, engine=engine)) as simulator:
-        assert content(simulator.simulate(sizings)) == clean
+        assert content(ask(simulator, sizings)) == clean
 
 
 HOSTILE = {
@@ -224,7 +225,7 @@ def test_settings_of_the_user_change_nothing(
     monkeypatch.setenv("NGSPICE_MEAS_PRECISION", "2")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     with closing(NgspiceSimulator(circuit, engine=engine)) as simulator:
-        assert content(simulator.simulate(sizings)) == clean
+        assert content(ask(simulator, sizings)) == clean
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -243,7 +244,7 @@ def test_ten_simulators_in_one_folder(
 
     def simulate(number: int) -> None:
         with closing(NgspiceSimulator(circuit, engine=ENGINES[number % 2])) as simulator:  # type: ignore[arg-type]
-            answers[number] = content(simulator.simulate(sizings))
+            answers[number] = content(ask(simulator, sizings))
 
     threads = [threading.Thread(target=simulate, args=(number,)) for number in range(10)]
     for thread in threads:
@@ -279,16 +280,16 @@ def test_a_full_disk(
         with closing(NgspiceSimulator(circuit, engine="process")) as simulator:
             for used in (60, 45, 30):  # KiB: no room for the deck, for some results, for the last result
                 (disk / "other").write_bytes(b"\0" * (used << 10))
-                for outcome, expected in zip(simulator.simulate(sizings, errors="return"), clean, strict=True):
+                for outcome, expected in zip(ask(simulator, sizings, errors="return"), clean, strict=True):
                     assert outcome.status is Status.INFRASTRUCTURE_ERROR or content([outcome]) == [expected]
                 if used == 60:
                     with pytest.raises(SimulatorError):
-                        simulator.simulate(sizings)
+                        ask(simulator, sizings)
         (disk / "other").unlink()
         assert list(disk.iterdir()) == []
         with closing(NgspiceSimulator(circuit)) as simulator:  # writes no files at all
             (disk / "other").write_bytes(b"\0" * (60 << 10))
-            assert content(simulator.simulate(sizings)) == clean
+            assert content(ask(simulator, sizings)) == clean
 
 
 def program(body: str, engine: str) -> str:
@@ -308,7 +309,7 @@ good = next(iter(circuit.known_good.values()))
     [("library", signal.SIGINT), ("process", signal.SIGINT), ("library", signal.SIGTERM), ("process", signal.SIGKILL)],
 )
 def test_the_end_of_a_program_in_mid_batch(engine: str, number: int, mark: str, spotless: tuple[Path, Path]) -> None:
-    simulating = python(program("simulator.simulate([good] * 1000)", engine))
+    simulating = python(program("simulator.simulate(circuit.cases([good] * 1000))", engine))
     assert eventually(lambda: len(processes(simulating.pid)["child"]) >= 2, 30.0)
     simulating.send_signal(number)
     _, complaints = simulating.communicate(timeout=10)
@@ -330,16 +331,16 @@ def test_without_ngspice(circuit: Circuit, sizings: list[dict[str, float]], monk
         patch.setattr(worker, "_program", lambda arguments: no_library + start(arguments))
         with closing(NgspiceSimulator(circuit)) as simulator:
             with pytest.raises(SimulatorMissingError, match="apt-get install ngspice libngspice0"):
-                simulator.simulate(sizings)
+                ask(simulator, sizings)
             with pytest.raises(SimulatorMissingError):
                 simulator.provenance  # noqa: B018
-            assert simulator.simulate(sizings, errors="return")[0].label is None
+            assert ask(simulator, sizings, errors="return")[0].label is None
     monkeypatch.setenv("PATH", "")
     with (
         closing(NgspiceSimulator(circuit, engine="process")) as simulator,
         pytest.raises(SimulatorMissingError, match="apt-get install ngspice libngspice0"),
     ):
-        simulator.simulate(sizings)
+        ask(simulator, sizings)
 
 
 def test_copies(circuit: Circuit, sizings: list[dict[str, float]], clean: list[Any]) -> None:
@@ -377,7 +378,7 @@ def test_an_installed_package_in_a_hostile_folder(tmp_path: Path, mark: str) -> 
     cwd.mkdir()
     for name in ("zsgym", "resource", "numbers", "site"):
         (cwd / f"{name}.py").write_text("raise SystemExit('shadowed')")
-    body = "print(simulator.simulate([good])[0].status, simulator.provenance['ngspice'])"
+    body = "print(simulator.simulate(circuit.cases([good]))[0].status, simulator.provenance['ngspice'])"
     code = f"import sys; sys.path.insert(0, {str(site)!r})" + program(body, "library")
     finished = subprocess.run([sys.executable, "-I", "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
     assert (finished.stdout.split()[:1], finished.stderr) == (["success"], "")

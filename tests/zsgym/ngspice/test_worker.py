@@ -106,7 +106,7 @@ def test_a_missing_program_is_reported_at_once(mark: str) -> None:
     assert descendants(mark) == []
 
 
-@pytest.mark.parametrize(("mode", "named"), [("version_is_garbage", "no working ngspice"), ("too_old", "too old")])
+@pytest.mark.parametrize(("mode", "named"), [("version_is_garbage", "not a working ngspice"), ("too_old", "too old")])
 def test_a_program_that_is_no_ngspice_is_reported_without_retries(tmp_path: Path, mode: str, named: str) -> None:
     started = time.monotonic()
     with closing(WorkerPool(2, WorkerOptions("process", fake_ngspice(tmp_path, mode)))) as pool:

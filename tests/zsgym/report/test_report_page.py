@@ -10,9 +10,9 @@ import pytest
 
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Failure
-from zsgym.simulators.outcome import Outcome, Status
 from zsgym.report import Evidence, Request, render_page, verdict
 from zsgym.report.devices import operating_point_table, sizing_table
+from zsgym.simulators.outcome import Outcome, Status
 
 METRICS = {
     "tc": 5e-7,

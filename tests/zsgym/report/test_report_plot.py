@@ -7,11 +7,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from zsgym.circuits import load_circuit
-from zsgym.report.figures import bode_plot, closed_loop_plot, curve_plot, step_plot, temperature_plot
 from zsgym.base.plot import WIDTH, Axis, Panel, drawing, padded, round_ticks
-from zsgym.report.search import search_plots
 from zsgym.base.typography import MISSING, printed
+from zsgym.circuits import load_circuit
+from zsgym.classes.amplifier.figures import bode_plot, closed_loop_plot, step_plot, temperature_plot
+from zsgym.report.figures import curve_plot
+from zsgym.report.search import search_plots
 from zsgym.sizing.history import SearchHistory
 
 MINUS = "\N{MINUS SIGN}"
@@ -132,7 +133,7 @@ def test_temperature_plot_marks_room_temperature() -> None:
     """The sweeps start at 25 degrees, with two points of lead-in each."""
     hot, cold = np.arange(23.0, 126.0), np.arange(27.0, -41.0, -1.0)
     waves = {
-        name: {"out": 0.72 + 1e-6 * celsius, "vdd#branch": -1e-4 - 1e-7 * celsius}
+        name: {"out": 0.72 + 1e-6 * celsius, "i(vdd)": -1e-4 - 1e-7 * celsius}
         for name, celsius in (("hot", hot), ("cold", cold))
     }
     found = texts(temperature_plot(waves, load_circuit("nmcf").conditions))

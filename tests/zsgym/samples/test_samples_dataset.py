@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from tests.fakes import FakeSimulator
-from tests.zsgym.samples.rows import METRICS, failed_row, make_row
-from zsgym.circuits import Circuit, load_circuit
+from tests.zsgym.samples.rows import WORKING, failed_row, make_row
 from zsgym.base.errors import ConfigError, SampleLogError, SimulatorCrashError
+from zsgym.circuits import Circuit, load_circuit
+from zsgym.datasets.generate import Plan, generate
+from zsgym.datasets.relabel import answer_queue, judge_anew
 from zsgym.samples import (
     Sample,
     SampleLog,
@@ -20,10 +22,8 @@ from zsgym.samples import (
     training_rows,
 )
 from zsgym.samples.dataset import info, merge
-from zsgym.datasets.generate import Plan, generate
 from zsgym.samples.manifest import read_manifest
 from zsgym.samples.parquet import compact
-from zsgym.datasets.relabel import answer_queue, judge_anew
 
 
 def sized(width: float) -> dict[str, float]:
@@ -41,7 +41,7 @@ def log_rows(directory: Path, *rows: Sample) -> Path:
 
 def test_info_counts_labels_reasons_repetitions_and_quantiles(tmp_path: Path) -> None:
     working = [
-        make_row(sizing=sized(1 + i), metrics=METRICS | {"gbw": 1e6 * i, "vos": -1e-3 * i}) for i in range(1, 102)
+        make_row(sizing=sized(1 + i), metrics=WORKING | {"gbw": 1e6 * i, "vos": -1e-3 * i}) for i in range(1, 102)
     ]
     failing = [failed_row(sizing=sized(200 + i)) for i in range(3)]
     failing += [failed_row(sizing=sized(300), failure="geometry")] * 2
@@ -119,7 +119,7 @@ def test_merge_refuses_mixed_policies_and_existing_outputs(tmp_path: Path) -> No
 
 # --- another policy -------------------------------------------------------------------------------------------------
 
-RAW = METRICS | {
+RAW = WORKING | {
     "converged": 1.0,
     "output_error": 0.001,
     "min_device_current": 1e-6,
@@ -146,7 +146,7 @@ def test_rows_are_judged_by_another_policy_without_simulating(tmp_path: Path) ->
     rows = {row.sizing["W_gm3"]: row for row in read_samples(tmp_path / "b")}
     assert set(rows) == {1, 2, 3}, "predicted rows are not copied"
     assert rows[1].label == 1
-    assert rows[1].metrics == {k: v for k, v in METRICS.items() if k not in ("slew_rate", "settling_time")}
+    assert rows[1].metrics == {k: v for k, v in WORKING.items() if k not in ("slew_rate", "settling_time")}
     assert rows[2].failure == "geometry"
     assert rows[3].failure == "no_gain"
     assert {row.policy for row in rows.values()} == {"measured"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.zsgym.samples.rows import failed_row, make_row
-from zsgym.circuits import Circuit, load_circuit
 from zsgym.base.errors import SampleLogError
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.samples import Sample
 from zsgym.samples.export import describe_nodes, export_zerosim, graph_nodes, zerosim_sample
 

@@ -85,7 +85,7 @@ def test_a_line_is_plain_json_with_a_checksum_that_covers_every_byte() -> None:
 
 
 def test_sample_id_depends_on_what_was_simulated_and_on_nothing_else() -> None:
-    conditions = Conditions()
+    conditions = AmplifierConditions()
     identity = sample_id("nmcf", "ab", {"W": 1.0, "M": 4}, conditions)
     assert identity == sample_id("nmcf", "ab", {"M": 4.0, "W": 1.0}, conditions.as_dict())
     others = [

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from zsgym.classes.amplifier.measurements import (
     TEMPERATURES,
+    Step,
     decibel,
     open_loop,
     step_response,
@@ -16,7 +17,7 @@ from zsgym.classes.amplifier.measurements import (
 
 PUBLISHED_GRID = np.logspace(-1, 9, 101)
 FINE_GRID = np.logspace(-1, 9, 20_001)
-STEP = {"low": 0.3, "high": 0.5, "rise": 1e-6, "fall": 201e-6, "end": 401e-6}
+STEP = Step(low=0.3, high=0.5, rise=1e-6, fall=201e-6, end=401e-6)
 BAND = 0.01
 
 
@@ -164,11 +165,11 @@ def _time(points=6000):
 
 def _respond(time, shape):
     """Unity buffer whose response to a unit step is `shape(t)`, t >= 0 s (each edge long settled before the next)."""
-    rise, fall = time - STEP["rise"], time - STEP["fall"]
-    swing = STEP["high"] - STEP["low"]
+    rise, fall = time - STEP.rise, time - STEP.fall
+    swing = STEP.high - STEP.low
     up = np.where(rise >= 0.0, shape(np.maximum(rise, 0.0)), 0.0)
     down = np.where(fall >= 0.0, shape(np.maximum(fall, 0.0)), 0.0)
-    return STEP["low"] + swing * (up - down)
+    return STEP.low + swing * (up - down)
 
 
 class TestStepResponse:
@@ -186,7 +187,7 @@ class TestStepResponse:
         time = _time()
         output = np.interp(
             time,
-            [0.0, STEP["rise"], STEP["rise"] + 1e-6, STEP["fall"], STEP["fall"] + 4e-6, STEP["end"]],
+            [0.0, STEP.rise, STEP.rise + 1e-6, STEP.fall, STEP.fall + 4e-6, STEP.end],
             [0.3, 0.3, 0.5, 0.5, 0.3, 0.3],
         )
         raw = step_response(time, output, STEP, BAND)
@@ -218,14 +219,14 @@ class TestStepResponse:
         assert raw["settling_time"] == pytest.approx(1e-7 * np.log(0.98 * 0.2 / 0.003), rel=1e-2)
 
     def test_sustained_oscillation_rings(self):
-        time = np.linspace(0.0, STEP["end"], 40_001)
+        time = np.linspace(0.0, STEP.end, 40_001)
         output = _respond(time, lambda t: np.ones_like(t)) + 0.03 * np.sin(2.0 * np.pi * 3e5 * time)
         raw = step_response(time, output, STEP, BAND)
         assert raw["ringing"] == pytest.approx(0.06 / 0.2, rel=0.02)
 
     def test_oscillation_after_one_edge_only_counts(self):
-        time = np.linspace(0.0, STEP["end"], 40_001)
-        ripple = 0.01 * np.sin(2.0 * np.pi * 3e5 * time) * (time > STEP["fall"])
+        time = np.linspace(0.0, STEP.end, 40_001)
+        ripple = 0.01 * np.sin(2.0 * np.pi * 3e5 * time) * (time > STEP.fall)
         raw = step_response(time, _respond(time, lambda t: np.ones_like(t)) + ripple, STEP, BAND)
         assert raw["ringing"] == pytest.approx(0.1, rel=0.02)
 
@@ -249,7 +250,7 @@ class TestStepResponse:
     def test_slow_ramp_that_never_settles(self):
         """Still moving at the end: settling within the last tenth, and a static error far above any threshold."""
         time = _time()
-        output = np.interp(time, [0.0, STEP["rise"], STEP["fall"], STEP["end"]], [0.3, 0.3, 0.38, 0.3])
+        output = np.interp(time, [0.0, STEP.rise, STEP.fall, STEP.end], [0.3, 0.3, 0.38, 0.3])
         raw = step_response(time, output, STEP, BAND)
         assert raw["slew_rate"] is None
         assert raw["static_error"] > 0.2
