@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.base.errors import ConfigError
-from zsgym.base.files import write_text
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
@@ -66,7 +65,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
-    from zsgym.report import Request, gather, render_page, testbench_deck
+    from zsgym.report import Request, write_report
     from zsgym.report.training import training_curves
     from zsgym.sizing.history import SearchHistory
 
@@ -83,17 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         options.checkpoint,
     )
     curves = training_curves(options.training_run) if options.training_run else {}
-    evidence = gather(request)
-    deck = None
-    if evidence.truth is not None or options.netlist:
-        deck = testbench_deck(evidence)
-    if options.netlist and deck is None:
-        raise ConfigError(
-            f"the class {circuit.circuit_class.name!r} has no testbench for plain ngspice: leave --netlist out"
-        )
-    if options.netlist and deck is not None:
-        write_text(options.netlist, deck)
-    write_text(options.out, render_page(evidence, deck, curves, history))
+    evidence = write_report(request, options.out, options.netlist, curves=curves, history=history)
     if options.json:
         files = {"report": str(options.out), "netlist": str(options.netlist) if options.netlist else None}
         print_json(files | evidence.as_dict())
