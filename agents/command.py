@@ -15,7 +15,7 @@ import torch
 
 import zsgym  # noqa: F401  (registers the environments)
 from surrogate.checkpoint import Checkpoint, shipped
-from zsgym.base.errors import ConfigError, PdkError, SimulatorMissingError
+from zsgym.base.errors import ConfigError
 from zsgym.base.files import check_writable
 from zsgym.base.problems import did_you_mean
 from zsgym.base.quantities import counted
@@ -26,7 +26,7 @@ from zsgym.sizing.belief import Belief
 from zsgym.sizing.designs import spec_report, write_designs
 from zsgym.sizing.models import InstalledModel
 from zsgym.sizing.named_problems import load_problem
-from zsgym.sizing.problem import Problem
+from zsgym.sizing.problem import Problem, ngspice_or_prediction
 
 A = TypeVar("A")
 
@@ -163,17 +163,12 @@ def _truth(
     """ngspice; where it is missing and a belief is searched, the surrogate's own answer to its best proposal."""
     common: dict[str, Any] = {"log": arguments.log, "agent": agent, "seed": arguments.seed, "progress": True}
     common["targets"] = exactly(circuit.targets, targets)
-    ngspice = {"workers": arguments.workers, "budget": arguments.spice_budget, **common}
     if belief is None:
-        return Problem(circuit, **ngspice | {"budget": arguments.evaluations})
-    try:
-        truth = Problem(circuit, **ngspice)
-        _ = truth.provenance  # asks ngspice whether it is there
-    except (SimulatorMissingError, PdkError) as error:
-        print(f"not verified, a prediction only: {error}", file=sys.stderr)
-        options = {"checkpoint": arguments.checkpoint or None}
-        return Problem(circuit, backend="surrogate", backend_options=options, budget=1, **common)
-    return truth
+        return Problem(circuit, workers=arguments.workers, budget=arguments.evaluations, **common)
+    ngspice = {"workers": arguments.workers, "budget": arguments.spice_budget}
+    return ngspice_or_prediction(
+        circuit, "surrogate", arguments.checkpoint, lambda text: print(text, file=sys.stderr), ngspice, common
+    )
 
 
 def chosen_problem(arguments: EnvAndSpecs) -> tuple[Circuit, dict[str, float], str]:

@@ -3,7 +3,8 @@
 | code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | a check found a problem (`doctor`: something required is missing; `dataset merge`: labels disagree) |
+| 1 | a check found a problem (`doctor`: something required is missing; `size`: no design meets every spec; `dataset
+  merge`: labels disagree) |
 | 2 | the command was used wrongly: an option, a file, a name; one or two lines on stderr say what |
 | 3 | the infrastructure failed: ngspice, the SKY130 models, the disk |
 | 130 | interrupted by Ctrl-C; long work continues when the same command is repeated |
@@ -27,13 +28,14 @@ from typing import Any
 from zsgym import __version__
 from zsgym.base.errors import SampleLogError, ZsgymError
 from zsgym.base.scripts import INTERRUPTED
-from zsgym.cli import circuits, dataset, doctor, pdk, report, simulate
+from zsgym.cli import circuits, dataset, doctor, pdk, report, simulate, size
 
 OK, PROBLEM, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 
 _EPILOG = """examples:
   zsgym doctor                                              is everything installed?
   zsgym circuits nmcf                                       parameters, bounds and targets of a circuit
+  zsgym size nmcf --target gbw=2meg                         find a sizing that meets the specs
   zsgym simulate nmcf --known-good robust                   simulate a sizing that works
   zsgym report nmcf --known-good robust --out nmcf.html     margins, waveforms and sizes to read
   zsgym dataset generate nmcf -n 1000 --workers 2 --out data/nmcf
@@ -73,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zsgym {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (doctor, pdk, circuits, simulate, report, dataset):
+    for group in (doctor, pdk, circuits, size, simulate, report, dataset):
         group.add_parser(commands)
     return parser
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zsgym.base.errors import ConfigError
-from zsgym.base.files import write_text
-from zsgym.classes.specs import exactly
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
-from zsgym.cli.sizings import add_sizing, best_design, read_json, sizings_from
+from zsgym.cli.sizings import Given, add_sizing, best_of_designs, read_json, sizings_from
+from zsgym.cli.targets import add_targets, targets_from
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -47,22 +45,19 @@ def add_parser(commands: Any) -> None:
     add_circuit(parser)
     what = add_sizing(parser)
     what.add_argument(
-        "--designs", type=Path, metavar="FILE.json", help="what an agent has written with --out: its best design"
+        "--designs",
+        type=Path,
+        metavar="FILE.json",
+        help="designs that zsgym size or an agent has found: the best",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.html", help="the report")
     parser.add_argument("--netlist", type=Path, metavar="FILE.spice", help="also write the netlist with its testbench")
     parser.add_argument(
         "--run", dest="training_run", type=Path, metavar="DIR", help="show the training curves of this TensorBoard run"
     )
-    parser.add_argument(
-        "--target",
-        action="append",
-        default=[],
-        metavar="METRIC=VALUE",
-        help="another target, in SI units, or none for no spec; may be repeated: --target power=60e-6 --target tc=none",
-    )
     parser.add_argument("--policy", default="functional", metavar="NAME", help="verdict policy (default: functional)")
     add_checkpoint(parser)
+    add_targets(parser)
     add_conditions(parser)
     parser.add_argument("--json", action="store_true", help="print verdict, metrics, margins and prediction as JSON")
     parser.set_defaults(run=_run)
@@ -70,33 +65,24 @@ def add_parser(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
-    from zsgym.report import Request, gather, render_page, testbench_deck
+    from zsgym.report import Request, write_report
     from zsgym.report.training import training_curves
     from zsgym.sizing.history import SearchHistory
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
-    sizing, targets, searched = _sizing(options, circuit)
-    history = SearchHistory.read(searched, str(options.designs)) if searched is not None else None
+    given = _given(options, circuit)
+    source = str(options.designs or options.sizing)
+    history = SearchHistory.read(given.history, source) if given.history is not None else None
     request = Request(
         circuit,
-        sizing,
+        given.sizings[0],
         conditions_from(options, circuit),
-        circuit.metrics.resolve_targets(circuit.targets, targets | _targets(options.target)),
+        targets_from(options, circuit, given.targets),
         options.policy,
         options.checkpoint,
     )
     curves = training_curves(options.training_run) if options.training_run else {}
-    evidence = gather(request)
-    deck = None
-    if evidence.truth is not None or options.netlist:
-        deck = testbench_deck(evidence)
-    if options.netlist and deck is None:
-        raise ConfigError(
-            f"the class {circuit.circuit_class.name!r} has no testbench for plain ngspice: leave --netlist out"
-        )
-    if options.netlist and deck is not None:
-        write_text(options.netlist, deck)
-    write_text(options.out, render_page(evidence, deck, curves, history))
+    evidence = write_report(request, options.out, options.netlist, curves=curves, history=history)
     if options.json:
         files = {"report": str(options.out), "netlist": str(options.netlist) if options.netlist else None}
         print_json(files | evidence.as_dict())
@@ -116,35 +102,11 @@ def _print(evidence: Evidence, options: argparse.Namespace) -> None:
         print(f"netlist:  {options.netlist}")
 
 
-def _sizing(options: argparse.Namespace, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None], object]:
-    """The one sizing that the options name, changes to the targets that come with it, and how it was searched."""
+def _given(options: argparse.Namespace, circuit: Circuit) -> Given:
+    """The one sizing that the options name."""
     if options.designs is not None:
-        return _best_design(options.designs, circuit)
-    sizings = sizings_from(options, circuit)
-    if len(sizings) > 1:
-        raise ConfigError(f"{options.sizing} holds {len(sizings)} sizings, and a report is about one")
-    return sizings[0], {}, None
-
-
-def _best_design(path: Path, circuit: Circuit) -> tuple[dict[str, float], dict[str, float | None], object]:
-    """The best design that an agent has written, the targets that it was asked for, and its history."""
-    content = read_json(str(path))
-    best = best_design(content, str(path), circuit)
-    # The file's targets are complete: what it does not name has no spec.
-    wanted = content.get("targets")
-    targets = exactly(circuit.targets, wanted) if isinstance(wanted, dict) else {}
-    return circuit.validate(best["sizing"]), targets, content.get("history")
-
-
-def _targets(given: Sequence[str]) -> dict[str, float | None]:
-    """Targets from `METRIC=VALUE`."""
-    targets: dict[str, float | None] = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        try:
-            targets[name.strip()] = None if value.strip().lower() == "none" else float(value)
-        except ValueError:
-            raise ConfigError(
-                f"--target {text!r}: write METRIC=VALUE with a number in SI units, or METRIC=none"
-            ) from None
-    return targets
+        return best_of_designs(read_json(str(options.designs)), str(options.designs), circuit)
+    given = sizings_from(options, circuit)
+    if len(given.sizings) > 1:
+        raise ConfigError(f"{options.sizing} holds {len(given.sizings)} sizings, and a report is about one")
+    return given

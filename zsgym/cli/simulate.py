@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from zsgym.classes.specs import spec_table
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.sizings import add_sizing, sizings_from
+from zsgym.cli.targets import add_targets, targets_from
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit, Sizing
@@ -57,6 +58,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--policy", metavar="NAME", help="verdict policy of the circuit (default: functional)")
     add_checkpoint(parser)
     add_workers(parser)
+    add_targets(parser)
     add_conditions(parser)
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
     parser.set_defaults(run=_run)
@@ -114,24 +116,26 @@ def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions
 
 def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
-    from zsgym.simulators import make_simulator
+    from zsgym.simulators import HYBRID, make_simulator
 
     if options.checkpoint is not None and options.backend == "ngspice":
         raise ConfigError("--checkpoint goes with --backend surrogate or --backend hybrid: ngspice asks no surrogate")
     circuit = load_circuit(options.circuit, options.circuits_dir)
-    sizings = sizings_from(options, circuit)
+    given = sizings_from(options, circuit)
+    targets = targets_from(options, circuit, given.targets)
     conditions = conditions_from(options, circuit)
-    given = {"policy": options.policy, "checkpoint": options.checkpoint}
-    backend_options = {name: value for name, value in given.items() if value is not None}
+    wanted = {"policy": options.policy, "checkpoint": options.checkpoint}
+    wanted |= {"targets": targets} if options.backend == HYBRID else {}
+    backend_options = {name: value for name, value in wanted.items() if value is not None}
     simulator = make_simulator(options.backend, circuit, workers=options.workers, **backend_options)
     try:
-        outcomes = simulator.simulate(circuit.cases(sizings, conditions), errors="return")
+        outcomes = simulator.simulate(circuit.cases(given.sizings, conditions), errors="return")
     finally:
         simulator.close()
     if options.json:
         print_json({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     else:
-        _print(sizings, outcomes, circuit, options.policy)
+        _print(given.sizings, outcomes, circuit, targets, options.policy)
     return 0 if all(outcome.label is not None for outcome in outcomes) else 3
 
 
@@ -153,13 +157,19 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     return fields
 
 
-def _print(sizings: Sequence[Sizing], outcomes: Sequence[Outcome], circuit: Circuit, policy: str | None) -> None:
+def _print(
+    sizings: Sequence[Sizing],
+    outcomes: Sequence[Outcome],
+    circuit: Circuit,
+    targets: Mapping[str, float],
+    policy: str | None,
+) -> None:
     for position, (sizing, outcome) in enumerate(zip(sizings, outcomes, strict=True), start=1):
         if position > 1:
             print()
         print(f"sizing {position} of {len(outcomes)}: {_headline(outcome)}")
         if outcome.metrics:
-            print(spec_table(circuit.metrics, outcome.metrics, circuit.targets))
+            print(spec_table(circuit.metrics, outcome.metrics, targets))
         elif outcome.failure is not None:
             for line in _reasons(sizing, outcome, circuit, policy):
                 print(f"  {line}")

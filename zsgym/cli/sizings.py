@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,28 @@ def add_sizing(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGr
     what.add_argument(
         "--sizing",
         metavar="FILE.json",
-        help="a sizing, a list of sizings, or an agent's designs, of which the best is taken; - reads standard input",
+        help="a sizing, a list of sizings, or a file of designs, of which the best is taken; - reads standard input",
     )
     what.add_argument("--known-good", metavar="NAME", help="a known-good sizing of the circuit")
     parser.add_argument("--published", action="store_true", help="the sizings use the published names and units")
     return what
 
 
-def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str, float]]:
-    """The sizings that the options name, complete and in declared units.
+@dataclass(frozen=True)
+class Given:
+    """What a command is about.
+
+    sizings: complete, in declared units. targets: complete (SI), of a file of designs: what they were found for; None
+    means the circuit's own. history: how these designs were found, as the file holds it; None without.
+    """
+
+    sizings: list[dict[str, float]]
+    targets: Mapping[str, float] | None = None
+    history: object = None
+
+
+def sizings_from(options: argparse.Namespace, circuit: Circuit) -> Given:
+    """The sizings that the options name.
 
     Values of a file that lie outside their bounds, and counts that are not whole numbers, get one warning.
 
@@ -50,44 +64,50 @@ def sizings_from(options: argparse.Namespace, circuit: Circuit) -> list[dict[str
             raise ConfigError(
                 f"{circuit.name} has no known-good sizing {options.known_good!r}; it has: {', '.join(known) or 'none'}"
             )
-        return [known[options.known_good]]
-    given = _read(options, circuit)
-    read = circuit.from_published if options.published else circuit.validate
-    sizings = []
-    for position, sizing in enumerate(given, start=1):
-        try:
-            sizings.append(read(sizing))
-        except ConfigError as error:
-            raise ConfigError(f"{_which(position, given)}{error}") from error
-    _warn_of_unusual(sizings, circuit)
-    return sizings
-
-
-def _read(options: argparse.Namespace, circuit: Circuit) -> list[Mapping[str, float]]:
-    """The sizings in a JSON file, or on standard input for `-`: one object, a list of objects, or an agent's designs.
-
-    :raises ConfigError: it cannot be read, is not JSON, or holds something else.
-    """
+        return Given([known[options.known_good]])
     content, source = read_json(options.sizing), _place(options.sizing)
     if isinstance(content, dict) and isinstance(content.get("designs"), list):
         if options.published:
             raise ConfigError(f"{source} holds the designs of an agent, which have no published names")
-        best = best_design(content, source, circuit)
         found = counted(len(content["designs"]), "design")
-        print(
-            f"zsgym: note: {source} holds {found} of an agent: the best one's sizing is taken, not the file's targets",
-            file=sys.stderr,
-        )
-        return [best["sizing"]]
-    sizings = content if isinstance(content, list) else [content]
-    if not sizings or not all(isinstance(sizing, dict) for sizing in sizings):
+        print(f"zsgym: note: {source} holds {found}: the best one is taken, with its targets", file=sys.stderr)
+        given = best_of_designs(content, source, circuit)
+        _warn_of_unusual(given.sizings, circuit)
+        return given
+    listed = content if isinstance(content, list) else [content]
+    if not listed or not all(isinstance(sizing, dict) for sizing in listed):
         raise ConfigError(
             f"{source} must hold one sizing (a JSON object from parameter name to value) or a list of them"
         )
-    return sizings
+    read = circuit.from_published if options.published else circuit.validate
+    sizings = []
+    for position, sizing in enumerate(listed, start=1):
+        try:
+            sizings.append(read(sizing))
+        except ConfigError as error:
+            raise ConfigError(f"{_which(position, listed)}{error}") from error
+    _warn_of_unusual(sizings, circuit)
+    return Given(sizings)
 
 
-def best_design(content: Any, source: str, circuit: Circuit) -> Mapping[str, Any]:
+def best_of_designs(content: Any, source: str, circuit: Circuit) -> Given:
+    """The best design of a file that an agent or `zsgym size` has written, and what it was found for.
+
+    :param content: what the file holds. :param source: what messages call it.
+    :raises ConfigError: it holds no designs, or those of another circuit.
+    """
+    best = _best_design(content, source, circuit)
+    # The file's targets are complete: what it does not name has no spec.
+    targets = content.get("targets")
+    if targets:
+        try:
+            targets = circuit.metrics.resolve_targets({}, targets)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: targets: {error}") from error
+    return Given([circuit.validate(best["sizing"])], targets or None, content.get("history"))
+
+
+def _best_design(content: Any, source: str, circuit: Circuit) -> Mapping[str, Any]:
     """The best design of a file that an agent has written: a feasible one, then the one with the largest reward.
 
     :param content: what the file holds. :param source: what messages call it.

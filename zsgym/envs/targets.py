@@ -3,8 +3,8 @@
 Targets drawn metric by metric are almost always out of reach together. Here each draw starts from one amplifier that
 was simulated, and loosens every one of its metrics a little, so that a sizing that meets all targets is known to exist
 (at the circuit's default conditions). The amplifiers of a circuit are its *pool*, a JSON file in the folder `targets`
-beside the circuit file, made by `agents/target_pool.py`. It has two splits without a common sizing: agents learn on the
-targets of `train` and are judged on those of `test`.
+beside the circuit file, made by `python -m surrogate.target_pool`. It has two splits without a common sizing: agents
+learn on the targets of `train` and are judged on those of `test`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class TargetPool:
         if not path.is_file():
             raise ConfigError(
                 f"random targets need a pool of working amplifiers, and {circuit.name} has none ({path}): "
-                f"python agents/target_pool.py {circuit.name} --data DIR makes one from a data set"
+                f"python -m surrogate.target_pool {circuit.name} --data DIR makes one from a data set"
             )
         try:
             file = PoolFile.model_validate_json(path.read_bytes())

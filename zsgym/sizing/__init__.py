@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief as Belief
     from zsgym.sizing.designs import distinct as distinct
     from zsgym.sizing.designs import verify as verify
+    from zsgym.sizing.from_specs import size as size
+    from zsgym.sizing.methods import choose as choose
     from zsgym.sizing.named_problems import list_problems as list_problems
     from zsgym.sizing.named_problems import load_problem as load_problem
     from zsgym.sizing.problem import BudgetSpent as BudgetSpent
     from zsgym.sizing.problem import Design as Design
     from zsgym.sizing.problem import Problem as Problem
+    from zsgym.sizing.result import SizingInterrupted as SizingInterrupted
+    from zsgym.sizing.result import SizingResult as SizingResult
     from zsgym.sizing.scale import LogScale as LogScale
 
 _PLACES = {
@@ -25,9 +29,13 @@ _PLACES = {
     "Design": "problem",
     "LogScale": "scale",
     "Problem": "problem",
+    "SizingInterrupted": "result",
+    "SizingResult": "result",
+    "choose": "methods",
     "distinct": "designs",
     "list_problems": "named_problems",
     "load_problem": "named_problems",
+    "size": "from_specs",
     "verify": "designs",
 }
 """Public name -> the module that defines it."""

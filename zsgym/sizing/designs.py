@@ -76,17 +76,36 @@ def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None,
     :param arguments: what the agent was asked for, JSON-able.
     :raises ConfigError: the file cannot be written.
     """
+    history = search_history(truth.designs, belief)
+    write_text(
+        path, designs_file(agent, truth.circuit, truth.targets, truth.designs, history, arguments, truth.provenance)
+    )
+
+
+def designs_file(
+    agent: str,
+    circuit: Circuit,
+    targets: Targets,
+    designs: Sequence[Design],
+    history: SearchHistory,
+    arguments: Mapping[str, Any],
+    provenance: Mapping[str, str],
+) -> str:
+    """The text of a file of designs, see `write_designs`.
+
+    :param designs: in the order of their simulation. :param provenance: of the answers.
+    """
     content = {
         "agent": agent,
-        "circuit": truth.circuit.name,
-        "targets": truth.targets,
-        "simulations": truth.simulations,
-        "designs": [design.as_dict() for design in distinct(truth.designs, _MOST_DESIGNS)],
-        "history": search_history(truth.designs, belief).model_dump(),
+        "circuit": circuit.name,
+        "targets": dict(targets),
+        "simulations": len(designs),
+        "designs": [design.as_dict() for design in distinct(designs, _MOST_DESIGNS)],
+        "history": history.model_dump(),
         "arguments": dict(arguments),
-        "provenance": provenance_of_this_process() | dict(truth.provenance),
+        "provenance": provenance_of_this_process() | dict(provenance),
     }
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def search_history(designs: Sequence[Design], belief: Belief | None) -> SearchHistory:

@@ -10,8 +10,9 @@ A *unit* is a point in [-1, 1]^n, what an action of the environments holds (`Cir
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -21,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from zsgym import evaluate
+from zsgym.base.errors import PdkError, SimulatorMissingError
 from zsgym.circuits import Circuit
 from zsgym.classes.specs import FAILURE_REWARD, meets_all, reward
 from zsgym.evaluate import Evaluator, LogPlace, error_of
@@ -241,3 +243,26 @@ class Problem:
         """The less welcome end of every prediction interval, finite; one that promises nothing is infinite."""
         ends = {name: self.circuit.metrics[name].worse_end(*interval) for name, interval in intervals.items()}
         return {name: min(max(end, -1e30), 1e30) for name, end in ends.items()}
+
+
+def ngspice_or_prediction(
+    circuit: Circuit,
+    model: str,
+    checkpoint: str | os.PathLike[str] | None,
+    say: Callable[[str], None],
+    ngspice: Mapping[str, Any],
+    common: Mapping[str, Any],
+) -> Problem:
+    """What verifies the proposals of a model: ngspice; where it is missing, the model's own answer to the first one.
+
+    :param model: name of the model's simulator. :param say: is told that nothing will be verified, and why.
+    :param ngspice: arguments of a problem of ngspice. :param common: of either problem.
+    """
+    try:
+        truth = Problem(circuit, **ngspice, **common)
+        _ = truth.provenance  # asks ngspice whether it is there
+    except (SimulatorMissingError, PdkError) as error:
+        say(f"not verified, a prediction only: {error}")
+        options = {"checkpoint": checkpoint or None}
+        return Problem(circuit, backend=model, backend_options=options, budget=1, **common)
+    return truth

@@ -67,8 +67,8 @@ class TestWithoutNgspice:
         report = json.loads(printed)
         assert code == 0
         assert report["sizing"] == circuit.known_good["robust"]
-        assert report["targets"] == dict(circuit.targets)
-        assert f"{source} holds 3 designs of an agent: the best one's sizing is taken, not the file's targets" in err
+        assert report["targets"] == {"power": 3e-4}
+        assert f"{source} holds 3 designs: the best one is taken, with its targets" in err
 
     def test_unusual_values_are_warned_of(self, run: Run, tmp_path: Path, circuit: Circuit) -> None:
         sizing = write(tmp_path / "s.json", circuit.known_good["robust"] | {"cap1": 3.4})

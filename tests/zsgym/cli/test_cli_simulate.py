@@ -258,9 +258,7 @@ def test_simulate_takes_the_best_design_of_an_agent(
 
     code, _, err = simulate()
     assert code == 0
-    assert err == (
-        f"zsgym: note: {path} holds 2 designs of an agent: the best one's sizing is taken, not the file's targets\n"
-    )
+    assert err == f"zsgym: note: {path} holds 2 designs: the best one is taken, with its targets\n"
     assert fakes[0].simulated == [second]
     for refused, message in (
         (simulate("--published"), "have no published names"),

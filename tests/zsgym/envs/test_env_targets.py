@@ -167,7 +167,7 @@ def elsewhere(nmcf: Circuit, tmp_path: Path) -> Circuit:
 def test_a_circuit_without_a_pool_says_how_to_make_one(nmcf: Circuit, tmp_path: Path) -> None:
     alone = dataclasses.replace(nmcf, directory=tmp_path)
     SizingEnv(alone, backend=FakeSimulator(alone), log=False).reset()
-    with pytest.raises(ConfigError, match=r"nmcf has none.*python agents/target_pool.py nmcf --data"):
+    with pytest.raises(ConfigError, match=r"nmcf has none.*python -m surrogate.target_pool nmcf --data"):
         SizingEnv(alone, backend=FakeSimulator(alone), random_targets="train", log=False)
 
 

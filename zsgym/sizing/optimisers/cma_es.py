@@ -24,6 +24,8 @@ FloatArray = NDArray[np.float64]
 
 _LARGEST = 16
 """Largest population after restarts, in initial populations."""
+_RESTART_WIDTH = 0.3
+"""Least first step of a restart: it looks elsewhere, also where the search began by refining a design."""
 
 
 class CmaEs:
@@ -53,6 +55,7 @@ class CmaEs:
         self._strategy.tell(list(positions), (-values).tolist())
         if self._strategy.stop():
             self._population = min(2 * self._population, self._largest)
+            self._width = max(self._width, _RESTART_WIDTH)
             self._strategy = self._begin(self._generator.uniform(0.2, 0.8, self._dimension))
 
     def _begin(self, start: FloatArray) -> cma.CMAEvolutionStrategy:

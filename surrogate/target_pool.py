@@ -1,6 +1,6 @@
 """Make the pool from which environments draw random targets: metrics of working amplifiers of a data set.
 
-    python agents/target_pool.py nmcf --data data/nmcf-uniform data/nmcf-targeted
+    python -m surrogate.target_pool nmcf --data data/nmcf-uniform data/nmcf-targeted
 
 An environment with `random_targets="train"` (or "test") then asks, in every episode, for what one of these amplifiers
 reaches, loosened a little (`zsgym.envs.targets`). The test targets come from rows of the test split of the

@@ -1,0 +1,87 @@
+"""The specs that a command judges by: the circuit's own, a named set, and single changes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from zsgym.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zsgym.circuits import Circuit
+    from zsgym.classes import Metric
+
+_NUMBER = re.compile(r"(?P<digits>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?P<rest>.*)", re.IGNORECASE)
+
+
+def add_targets(parser: argparse.ArgumentParser) -> None:
+    """The options that change what is asked for."""
+    group = parser.add_argument_group(
+        "specs",
+        "By default those of the circuit (zsgym circuits NAME). A target is a number in SI units. Suffixes are those "
+        "of SPICE, where m is milli and meg is mega: gbw=2meg, power=60u, settling_time=500n. The unit may follow.",
+    )
+    group.add_argument("--specs", metavar="NAME|FILE.yaml", help="a named set of specs, or a file with changed targets")
+    group.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="METRIC=VALUE",
+        help="another target, or none for no spec; may be repeated: --target power=60u --target tc=none",
+    )
+
+
+def targets_from(
+    options: argparse.Namespace, circuit: Circuit, found_for: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The complete targets (SI) that the options ask for.
+
+    :param found_for: complete targets of a file of designs, which count instead of the circuit's own; a set of specs
+        that is named counts instead of both.
+    :raises ConfigError: an unknown metric or set, a value that cannot be read, or no spec left.
+    """
+    from zsgym.classes.specs import exactly
+    from zsgym.sizing.named_problems import specs_of
+
+    base = specs_of(options.specs, circuit) if options.specs else found_for or circuit.targets
+    changes = dict(_change(text, circuit) for text in options.target)
+    return circuit.metrics.resolve_targets(circuit.targets, exactly(circuit.targets, base) | changes)
+
+
+def _change(text: str, circuit: Circuit) -> tuple[str, float | None]:
+    """One `METRIC=VALUE`."""
+    name, separator, value = (part.strip() for part in text.partition("="))
+    if not separator or not value:
+        raise ConfigError(f"--target {text!r}: write METRIC=VALUE, or METRIC=none to drop a spec")
+    circuit.metrics.check_name(name)
+    if value.lower() == "none":
+        return name, None
+    try:
+        return name, read_target(value, circuit.metrics[name])
+    except ConfigError as error:
+        raise ConfigError(f"--target {text!r}: {error}") from error
+
+
+def read_target(text: str, metric: Metric) -> float:
+    """A target as people write it, in SI units: `2e6`, `2meg`, `60uW`.
+
+    :raises ConfigError: it is not a number with a suffix of SPICE, or has one that people read differently.
+    """
+    from zsgym.netlist.expressions import SUFFIXES, parse_number
+
+    unit, match = metric.unit, _NUMBER.fullmatch(text.strip())
+    suffix = "" if match is None else match["rest"].strip()
+    if unit and suffix.lower().endswith(unit.lower()):
+        suffix = suffix[: -len(unit)]
+    if suffix == "M":
+        number = match["digits"] if match else ""
+        raise ConfigError(f"M is milli in SPICE and mega elsewhere: write {number}meg (or {number}e6), or {number}m")
+    value = None
+    if match is not None and suffix.lower() in ("", *SUFFIXES) and suffix.lower() != "mil":
+        value = parse_number(match["digits"] + suffix)
+    if value is None:
+        suffixes = " ".join(name for name in SUFFIXES if name != "mil")
+        raise ConfigError(f"a number in {unit} is needed, with one of the suffixes {suffixes} if you like")
+    return value

@@ -1,0 +1,99 @@
+"""The ways to size a circuit, and which one is taken for it.
+
+A learnt model is far ahead of any search in ngspice where it was trained, and worth nothing elsewhere: it answers a
+circuit that it has never seen with the same confidence. `choose` therefore asks what each installed model covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zsgym.base.errors import ConfigError
+from zsgym.base.problems import did_you_mean
+from zsgym.circuits import Circuit
+from zsgym.sizing.models import InstalledModel, installed_models
+
+if TYPE_CHECKING:
+    from zsgym.sizing.loop import MakeOptimiser
+
+AUTO, GRADIENT, CMA_ES = "auto", "gradient", "cma-es"
+
+
+def _cma_es() -> MakeOptimiser:
+    from zsgym.sizing.optimisers.cma_es import cma_es
+
+    return cma_es()
+
+
+def _random_search() -> MakeOptimiser:
+    from zsgym.sizing.optimisers.random_search import random_search
+
+    return random_search()
+
+
+def _tpe() -> MakeOptimiser:
+    from zsgym.sizing.optimisers.tpe import tpe
+
+    return tpe()
+
+
+@dataclass(frozen=True)
+class Method:
+    """title: in words. budget: simulations in ngspice unless told otherwise. optimiser: None if it needs a model."""
+
+    title: str
+    budget: int
+    optimiser: Callable[[], MakeOptimiser] | None = None
+
+
+METHODS = {
+    GRADIENT: Method("gradient ascent through a model, verified in ngspice", 100),
+    CMA_ES: Method("CMA-ES in ngspice", 1500, _cma_es),
+    "random": Method("random search with refinement in ngspice", 1500, _random_search),
+    "tpe": Method("tree-structured Parzen estimator in ngspice", 800, _tpe),
+}
+"""Name -> method."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method, why it was chosen, and the model that it uses; None where it needs none."""
+
+    method: str
+    reason: str
+    model: InstalledModel | None = None
+
+    @property
+    def in_words(self) -> str:
+        """The method and the reason."""
+        return f"{METHODS[self.method].title}: {self.reason}"
+
+
+def choose(circuit: Circuit, method: str = AUTO, checkpoint: Path | None = None) -> Choice:
+    """The method that is taken for a circuit.
+
+    :param method: a name of `METHODS`, or `auto`: the gradient of a model that was trained on this circuit, or CMA-ES
+        in ngspice where there is none. :param checkpoint: a model of the user's own, instead of the installed ones.
+    :raises ConfigError: an unknown method, one that needs a model where none covers the circuit, or a model that cannot
+        be used.
+    """
+    if method not in (AUTO, *METHODS):
+        raise ConfigError(f"unknown method {method!r}. {did_you_mean(method, (AUTO, *METHODS), 'Choose one of')}")
+    if method not in (AUTO, GRADIENT):
+        if checkpoint is not None:
+            raise ConfigError(f"the method {method!r} searches ngspice and uses no model: leave the checkpoint out")
+        return Choice(method, "as asked")
+    models = installed_models(checkpoint)
+    for model in models:
+        if model.covers(circuit):
+            return Choice(GRADIENT, f"the {model.name} was trained on this circuit", model)
+    why = "; ".join(model.why_not(circuit) or "" for model in models) or "no model is installed"
+    if method == GRADIENT:
+        raise ConfigError(
+            f"{why}: what it says of {circuit.name} is a guess. Use the method {CMA_ES} (or {AUTO}), which searches "
+            "ngspice, or train a model on this circuit (docs/surrogate.md) and name its checkpoint"
+        )
+    return Choice(CMA_ES, f"{why}, and so nothing but ngspice can be trusted")
