@@ -1,6 +1,6 @@
 """The retraining loop, round by round: does ngspice confirm what the surrogate promises to an agent?
 
-Reads the state that `agents/retrain.py` keeps of its runs, prints a table per run, and draws them side by side: the
+Reads the state that `zsgym retrain` keeps of its runs, prints a table per run, and draws them side by side: the
 share of designs called feasible that ngspice confirms, and the gap between surrogate and ngspice, on the designs of the
 searches and on random sizings.
 
@@ -30,7 +30,7 @@ def read_run(folder: Path) -> dict[str, Any]:
         state = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"cannot read {place}: {reason(error)}. It is written by agents/retrain.py --run {folder}"
+            f"cannot read {place}: {reason(error)}. It is written by zsgym retrain --run {folder}"
         ) from None
     rounds = state.get("rounds", [])
     audit = state.get("audit", {})
@@ -45,8 +45,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     return {
         "name": folder.name,
         "label": _label(state["identity"]),
-        "env": state["identity"]["env"],
-        "base_rows": state["identity"]["base_rows"],
+        "circuit": state["identity"]["circuit"],
         "identity": state["identity"],
         "processes": state["processes"],
         "simulations": simulations,
@@ -57,9 +56,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def _label(identity: Mapping[str, Any]) -> str:
     """What a run began with."""
-    circuit = identity["env"].removeprefix("zsgym/").removesuffix("-v0")
-    rows = identity["base_rows"]
-    return f"{circuit}, from " + (f"{rows:,} rows" if rows else "the shipped checkpoint")
+    return f"{identity['circuit'].upper()}, from {identity['init_file'] or 'the shipped checkpoint'}"
 
 
 def _point(number: int, simulations: int, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +104,7 @@ def table(run: Mapping[str, Any]) -> str:
         )
         for p in run["points"]
     ]
-    return format_table(f"{run['name']} ({run['env']})", header, rows)
+    return format_table(f"{run['name']} ({run['circuit']})", header, rows)
 
 
 def _mean(values: Mapping[str, float]) -> float | None:
@@ -162,7 +159,7 @@ def _draw_metrics(axis: Any, runs: Sequence[Mapping[str, Any]]) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of agents/retrain.py")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of zsgym retrain")
     parser.add_argument(
         "--out", type=Path, default=RESULTS / "retrain_rounds.json", help="JSON; the figure goes beside"
     )

@@ -8,7 +8,7 @@ two sides. Sizings are the same if they agree to ten digits: arithmetic on diffe
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,9 +91,14 @@ class Rows:
 
     def side(self, name: Side) -> "Rows":
         """The rows on one side of the split."""
-        edges = np.cumsum([0.0, *SIDES.values()])
-        index = list(SIDES).index(name)
-        return self.take((self.position >= edges[index]) & (self.position < edges[index + 1]))
+        return self.take(on_side(self.position, name))
+
+
+def on_side(position: FloatArray, name: Side) -> NDArray[np.bool_]:
+    """(n,) which of some `positions` stand on a side of the split."""
+    edges = np.cumsum([0.0, *SIDES.values()])
+    index = list(SIDES).index(name)
+    return np.asarray((position >= edges[index]) & (position < edges[index + 1]))
 
 
 def digest_of(rows: Iterable[Rows]) -> str:
@@ -111,11 +116,14 @@ def read_rows(paths: Iterable[Path | str]) -> dict[str, Rows]:
     return read_labels(paths)[0]
 
 
-def read_labels(paths: Iterable[Path | str]) -> tuple[dict[str, Rows], str]:
+def read_labels(
+    paths: Iterable[Path | str], circuits: Mapping[str, Circuit] | None = None
+) -> tuple[dict[str, Rows], str]:
     """Every labelled in-bin row of some data sets at default conditions, by circuit, without duplicates.
 
     Also the name of the verdict policy that gave the labels.
 
+    :param circuits: by name, those that `load_circuit` does not find by their names.
     :raises ConfigError: there is none, rows belong to another version of a netlist, or verdict policies are mixed.
     """
     table = pa.concat_tables([read_table(path) for path in paths], promote_options="permissive")
@@ -124,7 +132,8 @@ def read_labels(paths: Iterable[Path | str]) -> tuple[dict[str, Rows], str]:
         raise ConfigError(f"the labels were given by different verdict policies: {', '.join(sorted(policies))}")
     rows = {}
     for name in sorted(set(table["circuit"].to_pylist())):
-        found = _rows_of(load_circuit(name), table.filter(pc.equal(table["circuit"], name)))
+        circuit = (circuits or {}).get(name) or load_circuit(name)
+        found = rows_of(circuit, table.filter(pc.equal(table["circuit"], name)))
         if found.valid.size:
             rows[name] = found
     if not rows:
@@ -132,7 +141,11 @@ def read_labels(paths: Iterable[Path | str]) -> tuple[dict[str, Rows], str]:
     return rows, policies.pop()
 
 
-def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
+def rows_of(circuit: Circuit, table: pa.Table) -> Rows:
+    """The labelled in-bin rows at default conditions in a table of one circuit (see `read_table`), each sizing once.
+
+    :raises ConfigError: a row belongs to another version of the netlist.
+    """
     foreign = set(table["netlist_hash"].to_pylist()) - {circuit.netlist_hash}
     if foreign:
         raise ConfigError(f"{circuit.name}: rows of other netlists ({', '.join(sorted(foreign))}); generate them again")
@@ -146,7 +159,7 @@ def _rows_of(circuit: Circuit, table: pa.Table) -> Rows:
         if name not in TRANSIENT:
             metrics[:, column] = np.where(alive, _numbers(table, f"raw.{name}"), metrics[:, column])
     raw = np.stack([_numbers(table, f"raw.{name}") for name in AUXILIARY], axis=1)
-    rows = Rows(circuit, vectors, valid, metrics, raw, _positions(circuit, vectors))
+    rows = Rows(circuit, vectors, valid, metrics, raw, positions(circuit, vectors))
     return rows.take(inside_models(circuit, vectors)).distinct()
 
 
@@ -163,8 +176,8 @@ def _numbers(table: pa.Table, column: str) -> FloatArray:
     return np.asarray(table[column].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _positions(circuit: Circuit, vectors: FloatArray) -> FloatArray:
-    """(n,) hash of circuit and sizing, uniform in [0, 1). A sizing counts to ten digits, see above."""
+def positions(circuit: Circuit, vectors: FloatArray) -> FloatArray:
+    """(n,) hash of circuit and sizing, uniform in [0, 1), which decides the side. A sizing counts to ten digits."""
     text = circuit.name + " %.9e" * vectors.shape[1]
     digests = (hashlib.sha256((text % tuple(row)).encode()).digest() for row in vectors.tolist())
     return np.array([int.from_bytes(digest[:6], "big") / 2.0**48 for digest in digests])

@@ -34,7 +34,7 @@ def calibrated(
     """A checkpoint: the model with what was measured on the calibration rows of every circuit."""
     embedding = predict_all(model, corpus.topology, corpus.train).embedding.double().numpy()
     mean, precision = fit_precision(embedding)
-    parts = [_calibration_rows(model, corpus, index, mean, precision) for index in range(len(corpus.rows))]
+    parts = [calibration_rows(model, corpus, index, mean, precision) for index in range(len(corpus.rows))]
     levels = {"failure_recall": config.calibration.failure_recall, "coverage": config.calibration.coverage}
     measured = {"pooled": calibrate(CalibrationRows.pooled(parts), **levels)}
     for rows, part in zip(corpus.rows, parts, strict=True):
@@ -50,10 +50,13 @@ def calibrated(
     )
 
 
-def _calibration_rows(
+def calibration_rows(
     model: SurrogateModel, corpus: Corpus, index: int, mean: NDArray[np.float64], precision: NDArray[np.float64]
 ) -> CalibrationRows:
-    """What is measured of one circuit."""
+    """What is measured of one circuit, which has calibration rows.
+
+    :param index: of the circuit in the corpus. :param mean, precision: of the training rows' embeddings.
+    """
     sides = [r.side("calibration") for r in corpus.rows]
     batch = to_batch(sides, corpus.normaliser)
     batch = batch[batch.index == index]

@@ -51,9 +51,10 @@ class Trainer:
         self.epoch, self.best_loss, self.best_epoch = 0, float("inf"), 0
         self.best: dict[str, Tensor] = {}
 
-    def run(self) -> None:
+    def run(self, quiet: bool = False) -> None:
         """Train until the last epoch or until patience ends. Ctrl-C loses at most the current epoch.
 
+        :param quiet: no line for every epoch, only the progress bar.
         :raises ConfigError: training diverged.
         """
         with SummaryWriter(str(self.folder)) as board:
@@ -72,7 +73,9 @@ class Trainer:
                 }
                 for name, value in scores.items():
                     board.add_scalar(name, value, self.epoch)
-                tqdm.write(f"epoch {self.epoch}: loss {train_loss:.4f} in training, {scores['loss']:.4f} in validation")
+                if not quiet:
+                    seen = f"loss {train_loss:.4f} in training, {scores['loss']:.4f} in validation"
+                    tqdm.write(f"epoch {self.epoch}: {seen}")
         if not self.best:
             raise ConfigError("the validation loss was never a finite number; choose a smaller training.learning_rate")
 

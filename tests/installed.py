@@ -64,6 +64,7 @@ def command_line_works() -> None:
     helped = run("zsgym", "--help")
     assert helped.returncode == 0, helped.stderr
     assert "zsgym doctor" in helped.stdout
+    assert "label what agents found on the surrogate" in helped.stdout, "the commands of entry points"
     doctor = run("zsgym", "doctor", "--json")
     answer = json.loads(doctor.stdout)
     assert doctor.returncode == (0 if answer["ok"] else 1), doctor.stderr

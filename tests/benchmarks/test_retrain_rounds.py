@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import retrain_rounds
 
-from zsgym.metrics import METRIC_NAMES
+from zsgym.classes.amplifier import METRICS
 
 
 def _found(designs: int, confirmed: int, gap: float, **more: Any) -> dict[str, Any]:
     share = confirmed / designs if designs else None
     claims = {"designs": designs, "confirmed": confirmed, "share": share, "interval": [0.1, 0.9] if designs else None}
-    kind = {"reward_gap": gap, "metric_gap": dict.fromkeys(METRIC_NAMES, gap)}
+    kind = {"reward_gap": gap, "metric_gap": dict.fromkeys(METRICS.names, gap)}
     kinds = {"best": kind, "random": {"reward_gap": None, "metric_gap": {}}}
     none = {"designs": 0, "confirmed": 0, "share": None, "interval": None}
     shares = {"claims": claims, "certain": none, "published": none}
@@ -24,7 +24,7 @@ def _found(designs: int, confirmed: int, gap: float, **more: Any) -> dict[str, A
 
 def _state(folder: Path, rounds: list[dict[str, Any]], **more: Any) -> Path:
     folder.mkdir()
-    identity = {"env": "zsgym/NMCF-v0", "base_rows": None}
+    identity = {"circuit": "nmcf", "init_file": None}
     state = {"identity": identity, "processes": [], "rounds": rounds, **more}
     (folder / "state.json").write_text(json.dumps(state))
     return folder
@@ -43,7 +43,7 @@ def test_a_run_becomes_a_table_a_file_and_a_figure(tmp_path: Path, capsys: pytes
     assert result["provenance"]["command"]
     assert out.with_suffix(".png").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    assert "nmcf (zsgym/NMCF-v0)" in printed
+    assert "nmcf (nmcf)" in printed
     assert "0.9000" in printed
 
 

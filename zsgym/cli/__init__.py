@@ -11,6 +11,9 @@
 
 Results go to stdout, everything else to stderr. Modules that are slow to import are imported by the command that needs
 them, so that `--help` is immediate.
+
+Another package adds a command by an entry point of the group `zsgym.commands`: a function like `add_parser` of the
+modules here, in a module that is quick to import.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
 from itertools import takewhile
 from typing import Any
 
@@ -31,6 +35,8 @@ from zsgym.base.scripts import INTERRUPTED
 from zsgym.cli import circuits, dataset, doctor, pdk, report, simulate, size
 
 OK, PROBLEM, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
+COMMANDS = "zsgym.commands"
+"""Group of the entry points that add commands."""
 
 _EPILOG = """examples:
   zsgym doctor                                              is everything installed?
@@ -39,6 +45,7 @@ _EPILOG = """examples:
   zsgym simulate nmcf --known-good robust                   simulate a sizing that works
   zsgym report nmcf --known-good robust --out nmcf.html     margins, waveforms and sizes to read
   zsgym dataset generate nmcf -n 1000 --workers 2 --out data/nmcf
+  zsgym retrain --log samples                               labels for what agents found, and a better surrogate
 
 exit codes: 0 done, 1 a check found a problem, 2 wrong use, 3 infrastructure failed, 130 interrupted
 """
@@ -77,7 +84,17 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for group in (doctor, pdk, circuits, size, simulate, report, dataset):
         group.add_parser(commands)
+    for command in sorted(entry_points(group=COMMANDS), key=lambda found: found.name):
+        _add_command_of_another_package(command, commands)
     return parser
+
+
+def _add_command_of_another_package(command: EntryPoint, commands: Any) -> None:
+    """What is broken there must not take the commands of this package with it."""
+    try:
+        command.load()(commands)
+    except Exception as error:
+        print(f"zsgym: warning: the command {command.name} ({command.value}) is left out: {error}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

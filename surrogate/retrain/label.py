@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from agents.retrain_choose import Chosen
 from surrogate.data import Normaliser
+from surrogate.retrain.choose import Chosen
+from surrogate.retrain.log import Log
 from zsgym.circuits import Circuit
-from zsgym.metrics import METRIC_NAMES
-from zsgym.samples import ErrorRecord, Sample, SampleLog, read_samples, sample_id
-from zsgym.samples.generate import simulate_batch
+from zsgym.classes.specs import meets_all, reward
+from zsgym.evaluate import Evaluator, error_of
+from zsgym.samples import Sample, sample_id
 from zsgym.simulators import Simulator
-from zsgym.specs import meets_all, reward, spec_margins
 
 _BATCH = 8
 """Sizings per worker and call: what a killed process has to simulate again at most."""
-
-
-def read_labels(directory: Path) -> dict[str, Sample]:
-    """The labelled rows of a log by `sample_id`; empty when nothing was labelled yet."""
-    if not any((directory / folder).is_dir() for folder in ("segments", "parquet")):
-        return {}
-    return {sample.sample_id: sample for sample in read_samples(directory) if not sample.predicted}
+_ATTEMPTS = 2
+"""How often a sizing is asked for that the infrastructure fails to answer."""
 
 
 def identity(circuit: Circuit, chosen: Chosen) -> str:
@@ -37,41 +31,30 @@ def identity(circuit: Circuit, chosen: Chosen) -> str:
 
 
 def label(
-    circuit: Circuit,
-    chosen: Sequence[Chosen],
-    directory: Path,
-    simulator: Simulator,
-    *,
-    strategy: str,
-    seed: int,
-    policy: str,
-    workers: int = 1,
+    log: Log, chosen: Sequence[Chosen], simulator: Simulator, *, strategy: str, seed: int, workers: int = 1
 ) -> list[Sample | None]:
-    """Simulate what the log does not hold yet, append it row by row, and give the label of every chosen sizing.
+    """Simulate what the log does not hold yet, append it batch by batch, and give the label of every chosen sizing.
 
-    :param strategy: recorded with each row, followed by the kind. :param policy: verdict policy of the simulator.
-    :param workers: of the simulator.
+    :param strategy: recorded with each row, followed by the kind. :param workers: of the simulator.
     :returns: in order; None where the infrastructure did not answer, which is recorded outside the samples.
     :raises SimulatorError: nothing of a batch was answered. :raises SampleLogError: a row cannot be written.
     """
-    done = read_labels(directory)
+    circuit = log.circuit
     pending = {identity(circuit, c): (i, c) for i, c in enumerate(chosen)}
-    pending = {key: value for key, value in pending.items() if key not in done}
-    rows = list(pending.values())
-    provenance = dict(simulator.provenance) if rows else {}
-    with SampleLog(directory) as log, tqdm(total=len(rows), desc="label", unit="sim", leave=False) as bar:
+    rows = [value for key, value in pending.items() if key not in log.labelled]
+    asking = Evaluator(simulator, log=log.directory, policy=log.policy, owns_simulator=False, context={"seed": seed})
+    with asking, tqdm(total=len(rows), desc="label", unit="sim", leave=False) as bar:
         for start in range(0, len(rows), _BATCH * workers):
             batch = rows[start : start + _BATCH * workers]
-            outcomes = simulate_batch(simulator, [c.sizing for _, c in batch], None)
-            for (index, c), outcome in zip(batch, outcomes, strict=True):
-                context: dict[str, Any] = {"strategy": f"{strategy}/{c.kind}", "index": index, "seed": seed}
-                if outcome.label is None:
-                    log.append_error(ErrorRecord.from_outcome(circuit, c.sizing, outcome, **context))
-                    continue
-                row = Sample.from_outcome(circuit, c.sizing, outcome, provenance=provenance, policy=policy, **context)
-                done[row.sample_id] = log.append(row)
+            cases = circuit.cases([c.sizing for _, c in batch])
+            outcomes = asking.ask(cases, attempts=_ATTEMPTS, errors="return")
+            if all(outcome.label is None for outcome in outcomes):
+                raise error_of(outcomes[0], simulator)
+            contexts = [{"strategy": f"{strategy}/{c.kind}", "index": index} for index, c in batch]
+            stored = asking.record(cases, outcomes, contexts)
+            log.labelled |= {row.sample_id: row for row in stored if row is not None}
             bar.update(len(batch))
-    return [done.get(identity(circuit, c)) for c in chosen]
+    return [log.labelled.get(identity(circuit, c)) for c in chosen]
 
 
 def findings(
@@ -91,15 +74,15 @@ def findings(
     return {
         "labelled": len(known),
         "unanswered": len(chosen) - len(known),
-        "kinds": {kind: _gap([(c, row) for c, row in known if c.kind == kind], normaliser) for kind in kinds},
-        "claims": _claims([(c, row) for c, row in best if c.feasible]),
-        "certain": _claims([(c, row) for c, row in best if c.certain]),
-        "published": _claims([(c, row) for c, row in best if c.feasible and c.targets == circuit.targets]),
+        "kinds": {kind: _gap(circuit, [(c, row) for c, row in known if c.kind == kind], normaliser) for kind in kinds},
+        "claims": _claims(circuit, [(c, row) for c, row in best if c.feasible]),
+        "certain": _claims(circuit, [(c, row) for c, row in best if c.certain]),
+        "published": _claims(circuit, [(c, row) for c, row in best if c.feasible and c.targets == circuit.targets]),
     }
 
 
-def _claims(rows: Sequence[tuple[Chosen, Sample]]) -> dict[str, Any]:
-    margins = [spec_margins(_metrics(row), c.targets) if row.label else None for c, row in rows]
+def _claims(circuit: Circuit, rows: Sequence[tuple[Chosen, Sample]]) -> dict[str, Any]:
+    margins = [circuit.metrics.margins(_metrics(row), c.targets) if row.label else None for c, row in rows]
     confirmed = sum(m is not None and meets_all(m) for m in margins)
     missed: dict[str, int] = {}
     for m in margins:
@@ -116,16 +99,16 @@ def _claims(rows: Sequence[tuple[Chosen, Sample]]) -> dict[str, Any]:
     }
 
 
-def _gap(rows: Sequence[tuple[Chosen, Sample]], normaliser: Normaliser) -> dict[str, Any]:
+def _gap(circuit: Circuit, rows: Sequence[tuple[Chosen, Sample]], normaliser: Normaliser) -> dict[str, Any]:
     both = [(c, row) for c, row in rows if c.metrics is not None and row.label]
     differences: dict[str, float] = {}
-    for k, name in enumerate(METRIC_NAMES):
+    for k, name in enumerate(circuit.metrics.names):
         guess = np.array([(c.metrics or {})[name] for c, _ in both])
         truth = np.array([_metrics(row)[name] for _, row in both])
         if len(both):
             scale = normaliser.metrics[k]
             differences[name] = float(np.nanmean(np.abs(scale.normalise(guess) - scale.normalise(truth))))
-    rewards = [abs(c.reward - reward(spec_margins(_metrics(row), c.targets))) for c, row in both]
+    rewards = [abs(c.reward - reward(circuit.metrics.margins(_metrics(row), c.targets))) for c, row in both]
     return {
         "labelled": len(rows),
         "work": sum(row.label for _, row in rows),

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import yaml
 
-from agents.retrain import Arguments
-from agents.retrain_learn import StartSettings, fine_tune
-from agents.retrain_rows import Base, LearnSettings, mixed_corpus
-from tests.surrogate.synthetic import make_row, make_rows, nmcf, untrained_checkpoint, write_rows
-from zsgym.circuits import Circuit
-from zsgym.errors import SimulatorCrashError
-from zsgym.outcome import Conditions, Outcome, Sizing, Status
+from surrogate.config import read_config
+from surrogate.retrain.loop import Arguments
+from surrogate.train import train
+from tests.surrogate.synthetic import TINY, make_row, make_rows, nmcf, untrained_checkpoint, write_config, write_rows
+from zsgym.base.errors import SimulatorCrashError
+from zsgym.circuits import Cases, Circuit
+from zsgym.simulators import Outcome, Sizing, Status
+from zsgym.simulators.base import Errors
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "search": {
@@ -28,10 +28,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "looser": 2.0,
         "tighter": 0.1,
     },
-    "choose": {"best": 0.4, "uncertain": 0.3, "distance": 0.02},
-    "learn": {"replay": 300, "share": 0.3, "repeat": 4, "steps": 12, "learning_rate": 6e-3},
-    "start": {"steps": 2, "learning_rate": 5e-3},
-    "gate": {"tolerance": 0.3, "rows": 1},
+    "choose": {"best": 0.4, "uncertain": 0.3, "gate": 0.3, "distance": 0.02, "log_rows": 500},
+    "learn": {"replay": 300, "share": 0.3, "repeat": 4, "steps": 12, "passes": 30, "learning_rate": 6e-3},
+    "calibrate": {"working": 5, "failing": 5},
+    "gate": {"rows": 5, "level": 0.2, "tolerance": 0.3},
 }
 
 
@@ -52,21 +52,15 @@ class RuleSimulator:
     def provenance(self) -> Mapping[str, str]:
         return {"ngspice": "rule"}
 
-    def simulate(
-        self,
-        sizings: Sequence[Sizing],
-        conditions: Conditions | None = None,
-        *,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> list[Outcome]:
+    def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         self.calls += 1
         if self.calls == self.interrupt_at:
             raise KeyboardInterrupt
         if self.calls in self.crash_at:
             error = SimulatorCrashError("killed")
-            return [Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=error) for _ in sizings]
-        self.answered += [tuple(sizing.values()) for sizing in sizings]
-        return [self._answer(sizing) for sizing in sizings]
+            return [Outcome(Status.INFRASTRUCTURE_ERROR, backend=self.name, error=error) for _ in cases]
+        self.answered += [tuple(sizing.values()) for sizing in cases.sizings]
+        return [self._answer(sizing) for sizing in cases.sizings]
 
     def close(self) -> None:
         pass
@@ -79,30 +73,29 @@ class RuleSimulator:
 
 
 def make_data(folder: Path) -> Path:
-    """A base data set, a checkpoint that knows nothing, and one that was trained on a part of the data."""
+    """A base data set, a checkpoint that knows nothing, and one that was trained a little on a part of the data."""
     write_rows(folder / "data", make_rows(nmcf(), 500, "log"))
-    blank = untrained_checkpoint([nmcf()])
-    blank.save(folder / "blank.safetensors")
-    base = Base.read([folder / "data"], 200)
-    corpus = mixed_corpus(base, None, None, LearnSettings(**SETTINGS["learn"]), np.random.default_rng(0))
-    weak = fine_tune(corpus, blank, folder / "weak", StartSettings(**SETTINGS["start"]), 0, scratch=True)
-    weak.save(folder / "init.safetensors")
+    untrained_checkpoint([nmcf()]).save(folder / "blank.safetensors")
+    training = {"epochs": 1, "batch_size": 128}
+    config = write_config(folder / "weak.yaml", [folder / "data"], model=TINY.model_dump(), training=training)
+    train(read_config(config, {"data.limit": 200}), folder / "weak").save(folder / "init.safetensors")
     return folder
 
 
 def arguments(
     folder: Path, run: Path, *, sections: Mapping[str, Mapping[str, Any]] | None = None, **changes: Any
 ) -> Arguments:
-    """Arguments of a small run on the data of `make_data`."""
+    """Arguments of a small run on the data of `make_data`, in which the loop searches by itself."""
     config = run.with_suffix(".yaml")
     settings = {name: section | dict((sections or {}).get(name, {})) for name, section in SETTINGS.items()}
     config.write_text(yaml.safe_dump(settings))
     fields = {
+        "circuit": nmcf(),
+        "run": run,
         "rounds": 2,
         "per_round": 40,
-        "run": run,
-        "data": [folder / "data"],
-        "init": folder / "init.safetensors",
+        "base": [folder / "data"],
+        "checkpoint": folder / "init.safetensors",
         "config": config,
     }
     return Arguments(**(fields | changes))

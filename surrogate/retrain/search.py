@@ -1,4 +1,4 @@
-"""The adversary of the retraining loop: many searches on the surrogate at once, each for targets of its own.
+"""An agent of the loop's own: many searches on the surrogate at once, each for targets of its own.
 
 An optimiser finds the sizings about which a surrogate is most mistaken to its own advantage. So the searches are both
 the test of a checkpoint (what share of their designs does ngspice confirm?) and the source of what it has to learn.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from surrogate.checkpoint import Checkpoint
+from surrogate.retrain.choose import Found, judged
+from surrogate.simulator import SurrogateSimulator
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
-from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.classes import Better
 from zsgym.sizing.belief import Belief
-from zsgym.sizing.problem import Design, Problem
 
 FloatArray = NDArray[np.float64]
 
 _DECADE = {"dB": 20.0, "deg": 25.0}
-"""Unit -> what counts as a factor of ten in metrics that are no plain quantities."""
+"""Unit -> what counts as a factor of ten in a metric that is a logarithm or an angle."""
+_CONTROL = 1000
+"""Random sizings among which the control is chosen."""
 
 
 class SearchSettings(BaseModel):
-    """See `configs/agents/retrain.yaml`."""
+    """See `configs/surrogate/retrain.yaml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,25 +47,11 @@ class SearchSettings(BaseModel):
     tighter: float = Field(ge=0)
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What the searches of a round saw.
-
-    ends: the design that each search thinks most probably feasible, as the surrogate sees it. targets: of each search.
-    visited: (N, n) units of every sizing on the way. p_valid: (N,) what the surrogate said of them.
-    """
-
-    ends: list[Design]
-    targets: list[dict[str, float]]
-    visited: FloatArray
-    p_valid: FloatArray
-
-
 def draw_targets(circuit: Circuit, settings: SearchSettings, rng: np.random.Generator) -> dict[str, float]:
     """The circuit's targets, each relaxed or tightened on its own by a uniform number of decades."""
     targets = {}
     for name, target in circuit.targets.items():
-        metric = METRIC_BY_NAME[name]
+        metric = circuit.metrics[name]
         decades = float(rng.uniform(-settings.looser, settings.tighter))  # positive: harder
         if metric.better is not Better.HIGH:
             decades = -decades
@@ -80,11 +67,11 @@ class Crowd(Belief):
 
     def __init__(self, checkpoint: Checkpoint, circuit: Circuit, targets: Sequence[Mapping[str, float]]) -> None:
         super().__init__(checkpoint, circuit, circuit.targets)
-        low = np.full((len(targets), 1, len(METRIC_NAMES)), -np.inf)
+        low = np.full((len(targets), 1, len(circuit.metrics)), -np.inf)
         high = -low
         for i, wanted in enumerate(targets):
             for name, target in wanted.items():
-                k, better = METRIC_NAMES.index(name), METRIC_BY_NAME[name].better
+                k, better = circuit.metrics.names.index(name), circuit.metrics[name].better
                 bounds = self._transforms[k].normalise(np.array([-abs(target), target]))
                 if better is not Better.HIGH:
                     high[i, 0, k] = bounds[1]
@@ -112,6 +99,7 @@ class Crowd(Belief):
 def search(simulator: SurrogateSimulator, settings: SearchSettings, rng: np.random.Generator) -> Found:
     """Run all searches, one generation of all of them per call of the surrogate.
 
+    :return: the design that each search thinks most probably feasible, best first, and every sizing on the way.
     :raises ConfigError: the package `cma` is missing.
     """
     circuit, n = simulator.circuit, len(simulator.circuit.parameters)
@@ -135,13 +123,17 @@ def search(simulator: SurrogateSimulator, settings: SearchSettings, rng: np.rand
         best_value = np.maximum(value, best_value)
         visited.append(asked)
         chances.append(p_valid)
-    units = crowd.scale.units(best)
-    ends = [
-        Problem(circuit, backend=simulator, targets=wanted).evaluate(unit)[0]
-        for unit, wanted in zip(units, targets, strict=True)
-    ]
-    everywhere = crowd.scale.units(np.concatenate([positions.reshape(-1, n) for positions in visited]))
-    return Found(ends, targets, everywhere, np.concatenate([p.ravel() for p in chances]))
+
+    def vectors(positions: FloatArray) -> FloatArray:
+        return circuit.from_unit(crowd.scale.units(positions.reshape(-1, n)))
+
+    ends = judged(simulator, vectors(best), targets)
+    return Found(
+        sorted(ends, key=lambda end: (end.design.reward, end.design.outcome.p_valid or 0.0), reverse=True),
+        np.concatenate([vectors(positions) for positions in visited]),
+        np.concatenate([p.ravel() for p in chances]),
+        vectors(rng.random((_CONTROL, n))),
+    )
 
 
 def _best_of(positions: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
