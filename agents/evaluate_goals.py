@@ -28,6 +28,12 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from tqdm import tqdm
+from zsgym.errors import ConfigError
+from zsgym.files import write_text
+from zsgym.scripts import ending_in_one_line
+from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import exactly
+from zsgym.tables import table
 
 from agents.command import option, parse
 from agents.ppo import settings_of, stored_arguments
@@ -38,16 +44,10 @@ from agents.ppo_settings import guarded
 from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.envs.targets import TargetPool
-from zsgym.errors import ConfigError
-from zsgym.files import write_text
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.scripts import ending_in_one_line
 from zsgym.simulators import Simulator, make_simulator
-from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.problem import Problem
-from zsgym.specs import exactly
-from zsgym.tables import table
 
 
 @dataclass(frozen=True)

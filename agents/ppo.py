@@ -28,6 +28,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import configure
 from tqdm import tqdm
+from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
+from zsgym.files import write_text
+from zsgym.scripts import INTERRUPTED, ending_in_one_line, reason
+from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import FAILURE_REWARD, exactly
 
 from agents.command import chosen_problem, option, parse
 from agents.ppo_callbacks import (
@@ -49,16 +54,11 @@ from agents.ppo_settings import Settings, default_file, guarded, make_env, read_
 from surrogate.checkpoint import Checkpoint
 from zsgym.circuits import did_you_mean
 from zsgym.envs.registration import env_id
-from zsgym.errors import ConfigError, PdkError, SimulatorMissingError
-from zsgym.files import write_text
 from zsgym.samples.manifest import provenance_of_this_process
-from zsgym.scripts import INTERRUPTED, ending_in_one_line, reason
 from zsgym.simulators import Simulator, make_simulator
-from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.loop import Solve
 from zsgym.sizing.problem import Problem
-from zsgym.specs import FAILURE_REWARD, exactly
 
 GOALS = ("fixed", "random")
 _TRAININGS = 3

@@ -20,12 +20,12 @@ from stable_baselines3.common.logger import Figure, Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from zsgym.errors import ConfigError, SampleLogError
+from zsgym.metrics import METRIC_NAMES
 
 from agents.ppo_designs import Archive, Verified, Verifier
 from agents.ppo_play import Rehearsal, offer
 from zsgym.circuits import Circuit
-from zsgym.errors import ConfigError, SampleLogError
-from zsgym.metrics import METRIC_NAMES
 
 FloatArray = NDArray[np.float64]
 

@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from zsgym.tables import table
 
 from zsgym.simulators import Simulator
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.designs import distinct, spec_report
 from zsgym.sizing.problem import Design, Problem
-from zsgym.tables import table
 
 FloatArray = NDArray[np.float64]
 

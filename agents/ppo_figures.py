@@ -6,11 +6,11 @@ Imported only where matplotlib is installed, since that is optional.
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from zsgym.metrics import METRIC_NAMES
+from zsgym.specs import Targets
 
 from agents.ppo_designs import Verified
 from zsgym.envs.picture import draw_margins
-from zsgym.metrics import METRIC_NAMES
-from zsgym.specs import Targets
 
 _INK, _MUTED, _SURROGATE = "#1f2933", "#7b8794", "#3e6fb0"
 

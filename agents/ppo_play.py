@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from zsgym.metrics import METRIC_NAMES
+from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import exactly, margin_table, metric_row
 
 from agents.ppo_designs import Archive
 from zsgym.circuits import Circuit
 from zsgym.envs.sb3 import SizingVecEnv
-from zsgym.metrics import METRIC_NAMES
-from zsgym.simulators.surrogate import SurrogateSimulator
-from zsgym.specs import exactly, margin_table, metric_row
 
 FloatArray = NDArray[np.float64]
 Act = Callable[[Any], Any]

@@ -13,15 +13,15 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
-
-from zsgym.circuits import Circuit, did_you_mean
 from zsgym.circuits.problems import describe
-from zsgym.envs.sb3 import SizingVecEnv
 from zsgym.errors import ConfigError
 from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.paths import data_root
 from zsgym.scripts import reason
 from zsgym.simulators.surrogate import SurrogateSimulator
+
+from zsgym.circuits import Circuit, did_you_mean
+from zsgym.envs.sb3 import SizingVecEnv
 
 
 def _learning_rate(value: float | str) -> float | str:

@@ -15,6 +15,9 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorMissingError
+from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
+from zsgym.simulators.surrogate import SurrogateSimulator
 
 from agents import ppo, ppo_callbacks
 from agents.ppo import Arguments, solver, train
@@ -23,11 +26,8 @@ from agents.ppo_designs import Verifier
 from agents.ppo_settings import guarded
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
-from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorMissingError
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
 from zsgym.samples import read_samples
 from zsgym.simulators.ngspice import simulator
-from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.sizing.problem import Problem
 
 ROLLOUT = 32

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from zsgym.errors import ConfigError
 
 from agents import ppo
 from agents.evaluate_goals import Arguments, Trial, evaluate, load_agent, summary
@@ -16,7 +17,6 @@ from agents.ppo import train
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
 from zsgym.envs.targets import TargetPool
-from zsgym.errors import ConfigError
 from zsgym.samples import read_samples
 from zsgym.sizing.problem import Problem
 

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.logger import Logger
+from zsgym.errors import ConfigError
+from zsgym.metrics import METRIC_NAMES
+from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import FAILURE_REWARD
 
 from agents.ppo_callbacks import due, record_verification, verification_scalars
 from agents.ppo_designs import CAPACITY, Archive, Verifier
@@ -18,12 +22,8 @@ from agents.ppo_settings import default_file, make_env, read_settings
 from agents.rewards import SymlogReward, symlog
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
-from zsgym.errors import ConfigError
-from zsgym.metrics import METRIC_NAMES
-from zsgym.simulators.surrogate import SurrogateSimulator
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.problem import Problem
-from zsgym.specs import FAILURE_REWARD
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
+from zsgym.metrics import METRIC_NAMES
+from zsgym.simulators.surrogate import SurrogateSimulator
+from zsgym.specs import spec_margins
 
 from agents import ppo_play
 from agents.ppo_designs import Archive
 from agents.ppo_play import Rehearsal, offer, play
 from tests.surrogate.synthetic import nmcf
 from zsgym.envs.sb3 import SizingVecEnv
-from zsgym.metrics import METRIC_NAMES
-from zsgym.simulators.surrogate import SurrogateSimulator
-from zsgym.specs import spec_margins
 
 KWARGS = {"backend": "surrogate", "random_targets": "train", "action_mode": "delta", "max_episode_steps": 3}
 

@@ -30,6 +30,8 @@ from surrogate_scores import (
     validity_scores,
 )
 from surrogate_speed import measure_speed
+from zsgym.metrics import METRIC_NAMES
+from zsgym.simulators.surrogate import SurrogateSimulator
 
 from surrogate.config import read_config
 from surrogate.corpus import load_corpus
@@ -40,9 +42,7 @@ from surrogate.train import train
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import make_rows, nmcf, nmcnr, untrained_checkpoint, write_config, write_rows
 from tests.surrogate.synthetic import vectors as drawn
-from zsgym.metrics import METRIC_NAMES
 from zsgym.pdk.geometry import inside_models
-from zsgym.simulators.surrogate import SurrogateSimulator
 
 EFFORT = replace(QUICK, epochs=12, graph_epochs=3, tree_rounds=15, gp_rows=80, gp_tuning_rows=40)
 
