@@ -140,5 +140,5 @@ def test_a_picture_without_matplotlib_says_what_to_install(make_env: MakeEnv, mo
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     env = make_env(render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(DependencyNotInstalled, match=r"pip install \"zsgym\[bench\]\""):
+    with pytest.raises(DependencyNotInstalled, match=r"pip install \"zsgym\[video\]\""):
         env.render()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.zsgym.samples.rows import METRICS, failed_row, make_row, samples
+from tests.zsgym.samples.rows import failed_row, make_row, samples
 from zsgym.base.errors import SampleLogError
 from zsgym.samples import Sample, SampleLog, packing, read_samples
 from zsgym.samples.lines import sealed
@@ -120,16 +120,16 @@ def test_a_value_that_json_cannot_hold_leaves_no_gap(tmp_path: Path) -> None:
 
 def rows_of_a_run(count: int, **fields: Any) -> list[Sample]:
     """Transitions of 8 environments with 24 parameters, as PPO makes them, a third of them working."""
-    draw = np.random.default_rng(0)
+    draw, targets = np.random.default_rng(0), make_row().metrics
     names = [f"{kind}_group{i}" for i in range(8) for kind in "WLM"]
     rows = []
     for i in range(count):
         values = [float(draw.integers(1, 100)) if name[0] == "M" else draw.uniform(0.15, 10.0) for name in names]
-        verdict = {"metrics": {name: draw.uniform() for name in METRICS}} if i % 3 == 0 else {}
+        verdict = {"metrics": {name: draw.uniform() for name in targets}} if i % 3 == 0 else {}
         make = make_row if verdict else failed_row
         action = draw.uniform(-1, 1, 24).astype(np.float32).tolist()
         where = {"episode": i // 400 * 8 + i % 8, "step": 1 + i // 8 % 50, "seed": i % 8, "env_id": "zsgym/NMCF-v0"}
-        answer = {"terminated": False, "truncated": False, "elapsed_s": draw.uniform(), "targets": METRICS}
+        answer = {"terminated": False, "truncated": False, "elapsed_s": draw.uniform(), "targets": targets}
         given = {"sizing": dict(zip(names, values, strict=True)), "action": action, "reward": draw.normal(), "raw": {}}
         rows.append(make(**{**given, **verdict, **where, **answer, **{k: v(draw) for k, v in fields.items()}}))
     return rows
