@@ -1,7 +1,8 @@
-"""A log and a data set that zsgym 0.1 wrote: `tests/golden/log-0.1` was made by that version and is never made anew.
+"""Logs that earlier versions wrote, kept under `tests/golden` and never made anew: they can always be read.
 
-It holds rows of a surrogate environment, of ngspice (one from before targets were logged), of a data set (compacted),
-and an infrastructure error; `rows.json` is what the reader of 0.1 made of them.
+`log-0.1`, by zsgym 0.1: rows of a surrogate environment, of ngspice (one from before targets were logged), of a data
+set (compacted), and an infrastructure error, all in JSON. `log-0.2`: packed rows of both backends and of a data set, and
+one that could not be packed. `rows.json` is what their own versions read from them.
 """
 
 import json
@@ -11,41 +12,44 @@ from typing import Any
 
 import pytest
 
-from zsgym.samples import ReadReport, read_errors, read_samples, read_table, relabel_queue
+from zsgym.samples import ReadReport, Sample, read_errors, read_samples, read_table, relabel_queue
 from zsgym.samples.parquet import compact
 
-OLD_LOG = Path(__file__).parents[2] / "golden" / "log-0.1"
+GOLDEN = Path(__file__).parents[2] / "golden"
+LOGS = [GOLDEN / "log-0.1", GOLDEN / "log-0.2"]
+LATER = {"environment": None, "circuit_class": "amplifier"}
+"""Fields that rows of 0.1 do not have, and what they are taken for."""
 
 
-@pytest.fixture(scope="module")
-def expected() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((OLD_LOG / "rows.json").read_text())
-    return rows
+def expected(log: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((log / "rows.json").read_text())
+    return [{**LATER, **row} for row in rows]
 
 
-def assert_same(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
-    assert len(found) == len(expected)
-    for row, old in zip(found, expected, strict=True):
-        # As text, in which 0.0 and -0.0 differ. The order of names within a row is that of the table's columns.
-        assert json.dumps({name: row[name] for name in old}, sort_keys=True) == json.dumps(old, sort_keys=True)
-        later = {name: row[name] for name in row.keys() - old.keys()}
-        assert later == {"environment": None, "circuit_class": "amplifier"}
+def text(rows: list[Sample] | list[dict[str, Any]]) -> list[str]:
+    """In which 0.0 and -0.0 differ; the order of names within a row of a table is that of its columns."""
+    return [json.dumps(row.as_dict() if isinstance(row, Sample) else row, sort_keys=True) for row in rows]
 
 
-def test_every_row_of_an_old_log_still_reads(expected: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.name)
+def test_every_row_of_an_old_log_still_reads(log: Path) -> None:
     report = ReadReport()
-    rows = [row.as_dict() for row in read_samples(OLD_LOG, report)]
+    assert text(list(read_samples(log, report))) == text(expected(log))
     assert not report.problems
-    assert_same(rows, expected)
-    assert len(relabel_queue(OLD_LOG)) == 3
-    assert [error.message for error in read_errors(OLD_LOG)] == ["killed by signal 9"]
-    assert read_table(OLD_LOG).num_rows == 6
 
 
-def test_an_old_log_can_be_compacted(expected: list[dict[str, Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.name)
+def test_an_old_log_can_be_compacted(log: Path, tmp_path: Path) -> None:
     copy = tmp_path / "log"
-    shutil.copytree(OLD_LOG, copy)
+    shutil.copytree(log, copy)
     part = compact(copy)
     assert part is not None
     assert list((copy / "segments").iterdir()) == []
-    assert_same([row.as_dict() for row in read_samples(copy)], expected)
+    assert text(list(read_samples(copy))) == text(expected(log))
+
+
+def test_an_old_log_is_more_than_its_rows() -> None:
+    (old, _) = LOGS
+    assert len(relabel_queue(old)) == 3
+    assert [error.message for error in read_errors(old)] == ["killed by signal 9"]
+    assert read_table(old).num_rows == 6
