@@ -1,8 +1,8 @@
 """Logs that earlier versions wrote, kept under `tests/golden` and never made anew: they can always be read.
 
 `log-0.1`, by zsgym 0.1: rows of a surrogate environment, of ngspice (one from before targets were logged), of a data
-set (compacted), and an infrastructure error, all in JSON. `log-0.2`: packed rows of both backends and of a data set, and
-one that could not be packed. `rows.json` is what their own versions read from them.
+set (compacted), and an infrastructure error, all in JSON. `log-0.2`: packed rows of both backends and of a data set,
+and one that could not be packed. `rows.json` is what their own versions read from them.
 """
 
 import json

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.zsgym.samples.rows import failed_row, make_row, samples
 from zsgym.base.errors import SampleLogError
 from zsgym.samples import Sample, SampleLog, packing, read_samples
+from zsgym.samples.layout import NUMBERS
 from zsgym.samples.lines import sealed
 from zsgym.samples.packing import RowPacker, RowUnpacker
 
@@ -163,6 +164,13 @@ def test_random_targets_cost_a_definition_per_episode() -> None:
     lines = packed(rows)
     assert sum(b'"episode"' in line[:40] for line in lines) == 10
     assert len(lines) == 500 + 10 + 3
+
+
+def test_every_field_of_a_row_has_its_place() -> None:
+    """A field that is new goes with what rows share; a mapping or a list there must be made hashable first."""
+    for name, field in Sample.model_fields.items():
+        if "dict" in str(field.annotation) or "list" in str(field.annotation):
+            assert name in (*NUMBERS, *packing._MAPPINGS), f"zsgym.samples.packing does not know what to do with {name}"
 
 
 # --- definitions ----------------------------------------------------------------------------------------------------
