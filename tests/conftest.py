@@ -1,4 +1,4 @@
-"""Shared test set-up: the --ngspice option, private folders for logs, one thread per process."""
+"""Shared test set-up: the options --ngspice and --truth, private folders for logs, one thread per process."""
 
 import os
 
@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("required", "if_available", "disabled"),
         default="if_available",
         help="tests that simulate: fail when ngspice is missing (required), skip them then, or never run them",
+    )
+    parser.addoption(
+        "--truth",
+        choices=("sample", "all"),
+        default="sample",
+        help="closed loops that are held against an independent deck: a sample, or all designs at all corners",
     )
 
 
