@@ -15,7 +15,7 @@ from zsgym.circuits import Circuit, Sizing
 from zsgym.classes.testbench import Wave
 from zsgym.netlist import parse_netlist, write_subcircuit
 from zsgym.report.evidence import Evidence
-from zsgym.simulators.ngspice.testbench import DC_TOLERANCES, TRANSIENT_TOLERANCES
+from zsgym.simulators.ngspice.testbench import TOLERANCES
 
 _TRANSISTORS = ("nmos", "pmos")
 
@@ -55,8 +55,7 @@ def testbench_deck(evidence: Evidence) -> str | None:
         subcircuit_name=circuit.subcircuit.name,
         ports=" ".join(circuit.subcircuit.ports),
         nodesets="\n".join(_nodesets(circuit, evidence.waveforms.get("operating_point", {}))),
-        dc_tolerances=DC_TOLERANCES,
-        transient_tolerances=TRANSIENT_TOLERANCES,
+        tolerances=TOLERANCES,
         echoes="\n".join(f'echo "{name} = ${name}"' for name in circuit.metrics.names),
     )
 

@@ -12,7 +12,7 @@ from zsgym.classes.circuit_class import Bench
 from zsgym.classes.testbench import OperatingPoint, Stage, Wave, Waves
 from zsgym.simulators.ngspice.deck import SizedNetlist
 from zsgym.simulators.ngspice.engine import Engine, NonConvergenceError
-from zsgym.simulators.ngspice.testbench import DC_TOLERANCES, Translator, element_lines
+from zsgym.simulators.ngspice.testbench import TOLERANCES, Translator, element_lines
 
 _prepared: set[type[Bench]] = set()
 
@@ -100,7 +100,7 @@ def deck(job: BenchJob, nodeset: Mapping[str, float] | None = None) -> Sequence[
     testbench = job.bench.testbench
     lines = [
         "* a circuit in its testbench",
-        f".option {DC_TOLERANCES}",
+        f".option {TOLERANCES}",
         f".temp {testbench.temperature!r}",
         *element_lines(testbench.elements),
         *job.netlist.elements,
