@@ -18,8 +18,8 @@ from zsgym.classes.testbench import Element, Testbench
 from zsgym.simulators.ngspice import engine
 
 TOLERANCES = "reltol=1e-6 vntol=1e-9 abstol=1e-15"
-"""Of every analysis. In a step response 3e-6 saves a quarter of the points, and can throw an amplifier that comes to rest
-into a limit cycle that is only numerical: the trapezoidal rule then damps too little."""
+"""Of every analysis. In a step response 3e-6 saves a quarter of the points, and can throw an amplifier that comes to
+rest into a limit cycle that is only numerical: the trapezoidal rule then damps too little."""
 
 
 def element_lines(elements: Sequence[Element]) -> list[str]:
