@@ -20,12 +20,11 @@ help:
 DATA ?= data/nmcf-uniform data/nmcf-targeted data/nmcnr-targeted
 
 # Sizes NMCF on the surrogate, verifies in ngspice, and writes the report of the best design. Without ngspice nothing can
-# be verified: the report of a known sizing then holds the surrogate's predictions, and says so.
+# be verified (and zsgym size would end with 3): the report of a known sizing then holds predictions, and says so.
 DEMO := runs/demo
 demo: setup
 	@if command -v ngspice >/dev/null; then \
-	  $(BIN)/python agents/gradient.py --env zsgym/NMCF-v0 --seed 1 --out $(DEMO)/designs.json && \
-	  $(BIN)/zsgym report nmcf --designs $(DEMO)/designs.json --out $(DEMO)/report.html --netlist $(DEMO)/nmcf.spice; \
+	  $(BIN)/zsgym size nmcf --out $(DEMO)/designs.json --report $(DEMO)/report.html --netlist $(DEMO)/nmcf.spice; \
 	else \
 	  $(BIN)/zsgym report nmcf --known-good robust --out $(DEMO)/report.html; \
 	fi

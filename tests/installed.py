@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,27 @@ def command_line_works() -> None:
     assert run("zsgym", "circuits", "nmcx").returncode == 2
 
 
+def sizes_to_specs() -> None:
+    """`zsgym size` on a shipped circuit and on a stranger's netlist; where ngspice is missing, it says what it can."""
+    import zsgym
+
+    shutil.copytree(Path(__file__).parent / "zsgym" / "sizing" / "five", "five", dirs_exist_ok=True)
+    there = {check["name"]: check["state"] for check in json.loads(run("zsgym", "doctor", "--json").stdout)["checks"]}
+    verified = there["libngspice"] == there["SKY130 models"] == "ok"
+    shipped = run("zsgym", "size", "nmcf", "--no-log", "--json", "--report", "nmcf.html")
+    assert shipped.returncode == (0 if verified else 3), shipped.stderr
+    answer = json.loads(shipped.stdout)
+    assert (answer["method"], answer["met"], answer["verified"]) == ("gradient", verified, verified)
+    assert "</html>" in Path("nmcf.html").read_text()
+    stranger = run("zsgym", "size", "five/five.yaml", "--no-log", "--budget", "300", "--target", "gbw=2.5meg")
+    assert stranger.returncode == (0 if verified else 3), stranger.stderr
+    assert "CMA-ES in ngspice" in stranger.stderr
+    if verified:
+        assert stranger.stdout.startswith("five: every spec is met in ngspice"), stranger.stdout
+        result = zsgym.size("five/five.yaml", {"gbw": 2.5e6}, budget=300, log=False)
+        assert result.met
+
+
 def extra_is_complete(extra: str) -> None:
     """Every package of an extra is there, in a version that was asked for, and can be imported."""
     declared = [Requirement(text) for text in importlib.metadata.requires("zsgym") or ()]
@@ -102,7 +124,7 @@ def _same(distribution: str) -> str:
 
 if __name__ == "__main__":
     extras = sys.argv[1:]
-    checks = [sizes_an_amplifier, metadata_is_right, command_line_works] if not extras else []
+    checks = [sizes_an_amplifier, sizes_to_specs, metadata_is_right, command_line_works] if not extras else []
     for check in checks:
         check()
         print(f"ok: {check.__name__.replace('_', ' ')}")
