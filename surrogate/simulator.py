@@ -5,7 +5,7 @@ from pathlib import Path
 
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.predict import Predictor
-from zsgym.base.errors import ConfigError
+from zsgym.base.errors import ConfigError, NotCoveredError
 from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
 from zsgym.classes import Failure
 from zsgym.simulators.base import Errors, Predictions
@@ -44,7 +44,7 @@ class SurrogateSimulator:
                 f"use policy={self.checkpoint.policy!r}, or another checkpoint"
             )
         if circuit.metrics.names != self.checkpoint.metric_names:
-            raise ConfigError(
+            raise NotCoveredError(
                 f"{path} predicts {', '.join(self.checkpoint.metric_names)}, and a circuit of the class "
                 f'{circuit.circuit_class.name!r} has other metrics: use backend="ngspice", or another checkpoint'
             )
@@ -64,13 +64,13 @@ class SurrogateSimulator:
     def predict(self, cases: Cases) -> Predictions:
         """Predictions as arrays, for callers that want more than outcomes.
 
-        :raises ConfigError: a case is asked under conditions that the model does not know.
+        :raises NotCoveredError: a case is asked under conditions that the model does not know.
         """
         known = cases.at_default_conditions
         if not known.all():
             other = cases.conditions[int(known.argmin())]
             at, not_at = self.circuit.conditions.differences(other)
-            raise ConfigError(
+            raise NotCoveredError(
                 f"the surrogate knows {self.circuit.name} at {at} only, not at {not_at}: "
                 'use backend="ngspice" for other conditions (on the command line --backend ngspice)'
             )

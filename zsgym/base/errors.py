@@ -14,6 +14,10 @@ class ConfigError(ZsgymError, ValueError):
     """A circuit file, sizing, target or argument is invalid; the message names the file, the key and valid choices."""
 
 
+class NotCoveredError(ConfigError):
+    """A learnt model does not know what it is asked about: another class of circuits, or other conditions."""
+
+
 class NetlistError(ConfigError):
     """A netlist leaves the SPICE subset that zsgym reads; the message names file and line."""
 

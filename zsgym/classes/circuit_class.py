@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from zsgym.base.errors import ConfigError
 from zsgym.base.problems import did_you_mean
@@ -21,6 +21,9 @@ from zsgym.classes.metrics import MetricSet
 from zsgym.classes.testbench import Testbench, Waves
 from zsgym.classes.verdict import Check, Raw, VerdictPolicy, first_missed
 from zsgym.netlist import Subcircuit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ENTRY_POINTS = "zsgym.classes"
 Devices = Mapping[str, Mapping[str, float]]
@@ -42,6 +45,14 @@ class Figure:
     title: str
     svg: str
     caption: str = ""
+
+
+class Sketch(Protocol):
+    """Draws into matplotlib axes."""
+
+    def __call__(self, axes: Axes, metrics: Mapping[str, float] | None) -> None:
+        """:param metrics: SI; None for a circuit that does not work."""
+        ...
 
 
 class Bench(Protocol):
@@ -97,6 +108,13 @@ class CircuitClass(ABC):
     def figures(self, waves: Waves, conditions: Conditions, policy: VerdictPolicy) -> list[Figure]:
         """Pictures of a simulated case; none where nothing was simulated."""
         return []
+
+    def sketch(self) -> Sketch | None:
+        """What draws the circuit's behaviour as far as its metrics tell it, for the picture of an environment.
+
+        None where there is nothing to draw. Asked for only when a picture is made: matplotlib is optional.
+        """
+        return None
 
     def plain_deck(self, conditions: Conditions, policy: VerdictPolicy) -> tuple[str, Mapping[str, float]] | None:
         """The class's testbench as text for plain ngspice and the full SKY130 library; None where there is none.

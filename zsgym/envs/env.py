@@ -19,11 +19,11 @@ from zsgym.envs.rendering import RENDER_FPS, RENDER_MODES, check_render_mode, re
 
 
 class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
-    """Size an operational amplifier in the open SKY130 process until it meets its specs.
+    """Size an analog circuit in the open SKY130 process until it meets its specs.
 
     ## Description
     Every step chooses the widths, lengths and multipliers of all transistor groups, the bias current and the passives
-    of one amplifier, has the result simulated, and is rewarded by how far the eleven performance metrics are from
+    of one circuit, an amplifier for example, has the result simulated, and is rewarded by how far its metrics are from
     their targets. Many sizings do not work at all (no gain, unstable, outside the transistor models): these cost a
     large negative reward, say why in `info["failure"]`, and are kept as labelled samples like all others.
 
@@ -51,15 +51,15 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     The published bounds reach outside the SKY130 models on purpose; such a sizing fails with `geometry`.
 
     ## Observation Space
-    A flat `Box` of float32, shape `(n + 34,)`:
+    A flat `Box` of float32, shape `(n + 3 K + 1,)` for K metrics; an amplifier has 11, which makes `(n + 34,)`:
 
-    | entries        | observation                         | min | max | when the amplifier does not work           |
-    | -------------- | ----------------------------------- | --- | --- | ------------------------------------------ |
-    | 0 ... n-1      | normalised sizing                   | -1  | 1   | the sizing all the same                    |
-    | n ... n+10     | metrics on a fixed scale, clipped   | -1  | 1   | the bad end of the scale                   |
-    | n+11 ... n+21  | spec margins; 0 where there is none | -1  | 1   | -1 for every spec                          |
-    | n+22 ... n+32  | targets on the scale of the metrics | -1  | 1   | the targets all the same                   |
-    | n+33           | validity: does the amplifier work?  | 0   | 1   | 0                                          |
+    | entries         | of an amplifier | observation                         | min | max | when it does not work    |
+    | --------------- | --------------- | ----------------------------------- | --- | --- | ------------------------ |
+    | 0 ... n-1       | 0 ... n-1       | normalised sizing                   | -1  | 1   | the sizing all the same  |
+    | n ... n+K-1     | n ... n+10      | metrics on a fixed scale, clipped   | -1  | 1   | the bad end of the scale |
+    | n+K ... n+2K-1  | n+11 ... n+21   | spec margins; 0 where there is none | -1  | 1   | -1 for every spec        |
+    | n+2K ... n+3K-1 | n+22 ... n+32   | targets on the scale of the metrics | -1  | 1   | the targets all the same |
+    | n+3K            | n+33            | validity: does the circuit work?    | 0   | 1   | 0                        |
 
     Metrics, margins and targets are in the order of the circuit's metrics (`circuit.metrics`), on their
     scales (`metric.scale`, linear for decibels and degrees, logarithmic for the others). Where there is
@@ -68,7 +68,7 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     ## Rewards
     The margin of a spec with metric `m` and target `t` is `(m - t) / (|m| + |t|)`, negated where low is better.
 
-    - The amplifier works: the sum over all specs of `min(margin, 0)`, between minus the number of specs and 0.
+    - The circuit works: the sum over all specs of `min(margin, 0)`, between minus the number of specs and 0.
     - It does not work: `failure_reward`, -100 by default.
 
     `info["reward_terms"]` holds the terms; they add up to the reward.
@@ -80,11 +80,11 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     for one episode.
 
     With `random_targets` each episode has targets of its own, drawn with the starting sizing: what a random working
-    amplifier of the circuit's pool reaches, with every metric loosened by up to 20 % (6 dB), so that they can be met.
+    design of the circuit's pool reaches, with every metric loosened by up to 20 % (6 dB), so that they can be met.
     Metrics named in `targets` are left as given there.
 
     ## Episode End
-    - Termination: the amplifier works and meets every spec.
+    - Termination: the circuit works and meets every spec.
     - Truncation: after 50 steps, or `gym.make(..., max_episode_steps=N)`.
 
     A `SimulatorError` (ngspice missing, killed, disk full) is an exception, never a reward: the environment stays
@@ -92,11 +92,11 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
 
     ## Info
     The same keys and types after every reset and step: the dictionaries `sizing` (declared units), `metrics` (SI
-    units; 0.0 when the amplifier does not work), `margins` (0.0 without a spec, -1.0 when it does not work) and
-    `reward_terms`, all of floats; `is_success` (works and meets every spec), `sim_success` (works), and `failure`
-    (`geometry`, `no_convergence`, `operating_point`, `no_gain`, `unstable`, `unsettled`, `unphysical`, from a
-    surrogate `predicted`, or an empty string). After a reset, `reward_terms` tells what the starting sizing would be
-    worth.
+    units; 0.0 when the circuit does not work), `margins` (0.0 without a spec, -1.0 when it does not work) and
+    `reward_terms`, all of floats; `is_success` (works and meets every spec), `sim_success` (works), and `failure`: a
+    reason of the circuit's class (of an amplifier `geometry`, `no_convergence`, `operating_point`, `no_gain`,
+    `unstable`, `unsettled` or `unphysical`), from a surrogate `predicted`, or an empty string. After a reset,
+    `reward_terms` tells what the starting sizing would be worth.
 
     ## Arguments
     | argument          | default      | meaning                                                                       |

@@ -1,16 +1,16 @@
 """What an agent sees: one flat, bounded float32 vector per sub-environment, always in this order.
 
-| entries        | what                                                    | range   | when it does not work    |
-| -------------- | ------------------------------------------------------- | ------- | ------------------------ |
-| the parameters | normalised sizing, in the order of the circuit          | [-1, 1] | the sizing all the same  |
-| the metrics    | metrics on their scales, in the order of the class     | [-1, 1] | the bad end of the scale |
-| eleven margins | spec margins; 0 where a metric has no spec              | [-1, 1] | -1 for every spec        |
-| eleven targets | targets of the episode on their scales; the bad end  | [-1, 1] | the targets all the same |
-|                | of the scale, which asks for nothing, without a spec    |         |                          |
-| validity       | 1 when the simulator says that the amplifier works      | [0, 1]  | 0                        |
+| entries        | what                                                  | range   | when it does not work    |
+| -------------- | ----------------------------------------------------- | ------- | ------------------------ |
+| the parameters | normalised sizing, in the order of the circuit        | [-1, 1] | the sizing all the same  |
+| the metrics    | metrics on their scales, in the order of the class    | [-1, 1] | the bad end of the scale |
+| the margins    | spec margins; 0 where a metric has no spec            | [-1, 1] | -1 for every spec        |
+| the targets    | targets of the episode on their scales; the bad end   | [-1, 1] | the targets all the same |
+|                | of the scale, which asks for nothing, without a spec  |         |                          |
+| validity       | 1 when the simulator says that the circuit works      | [0, 1]  | 0                        |
 
 The metric scales do not depend on the targets: with targets that change from episode to episode, the metric tells
-where the amplifier is, the target what is wanted, and the margin how far the one is from the other.
+where the circuit is, the target what is wanted, and the margin how far the one is from the other.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def observations(
     """Observations of B states, shape (B, parameters + 3 K + 1).
 
     :param units: (B, parameters) normalised sizings in [-1, 1].
-    :param metrics: (B, K) SI units, NaN where the amplifier does not work.
+    :param metrics: (B, K) SI units, NaN where the circuit does not work.
     :param margins: (B, K) margin of every spec in [-1, 1], 0 without one.
-    :param targets: (B, K) SI units, NaN where there is no spec. :param works: (B,) whether the amplifiers work.
+    :param targets: (B, K) SI units, NaN where there is no spec. :param works: (B,) whether the circuits work.
     """
     shown, wanted = metric_set.normalise(metrics), metric_set.normalise(targets)
     return np.concatenate([units, shown, margins, wanted, works[:, None]], axis=1).astype(np.float32)

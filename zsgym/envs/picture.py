@@ -1,4 +1,4 @@
-"""The picture of one state: normalised sizing, spec margins, open-loop response and the rewards of the episode so far.
+"""The picture of one state: normalised sizing, spec margins, rewards of the episode so far, and what its class draws.
 
 Imported only when a picture is drawn, since matplotlib is optional. Figures are made as objects, without pyplot: no
 display, no global state, safe in threads and worker processes.
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from zsgym.base.pictures import BROKEN, INK, MET, MISSED, MUTED, NEUTRAL, TRACK, plain
 from zsgym.base.quantities import quantity
 from zsgym.circuits import Circuit
 from zsgym.classes import MetricSet, Targets
@@ -26,9 +27,6 @@ from zsgym.simulators.outcome import Outcome
 WIDTH, HEIGHT, DPI = 1040, 680, 100
 """Size of the picture in pixels; even numbers, as video encoders want."""
 
-_INK, _MUTED, _TRACK = "#1f2933", "#7b8794", "#e4e7eb"
-_SIZING, _MET, _MISSED, _BROKEN = "#3e6fb0", "#2f9e6e", "#e08e2b", "#c8393b"
-
 
 def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     """An RGB image of shape (HEIGHT, WIDTH, 3)."""
@@ -38,18 +36,20 @@ def draw(circuit: Circuit, state: State) -> NDArray[np.uint8]:
     _draw_sizing(figure.add_axes((0.115, 0.055, 0.22, 0.795)), circuit, state)
     margins = figure.add_axes((0.505, 0.365, 0.27, 0.485))
     draw_margins(margins, circuit.metrics, state.outcome, state.targets, state.margins)
-    rewards = figure.add_axes((0.505, 0.085, 0.205, 0.185))
+    sketch = circuit.circuit_class.sketch()
+    rewards = figure.add_axes((0.505, 0.085, 0.205 if sketch else 0.435, 0.185))
     draw_rewards(rewards, state.rewards, state.failure_reward, state.step_limit)
-    _draw_response(figure.add_axes((0.765, 0.085, 0.175, 0.185)), state.metrics)
+    if sketch:
+        sketch(figure.add_axes((0.765, 0.085, 0.175, 0.185)), state.metrics)
     pixels = io.BytesIO()
     figure.savefig(pixels, format="rgba", dpi=DPI)
     return np.frombuffer(pixels.getvalue(), np.uint8).reshape(HEIGHT, WIDTH, 4)[..., :3].copy()
 
 
 def _draw_header(figure: Figure, circuit: Circuit, state: State) -> None:
-    color = _BROKEN if not state.outcome.success else _MET if state.is_success else _MISSED
-    figure.text(0.02, 0.945, headline(circuit, state), fontsize=14, color=_INK, weight="bold", va="center")
-    figure.text(0.02, 0.908, circuit.title, fontsize=9.5, color=_MUTED, va="center")
+    color = BROKEN if not state.outcome.success else MET if state.is_success else MISSED
+    figure.text(0.02, 0.945, headline(circuit, state), fontsize=14, color=INK, weight="bold", va="center")
+    figure.text(0.02, 0.908, circuit.title, fontsize=9.5, color=MUTED, va="center")
     box = {"boxstyle": "round,pad=0.6", "facecolor": color, "edgecolor": "none"}
     status = status_line(state)
     figure.text(0.965, 0.936, status, fontsize=11, color="white", weight="bold", ha="right", va="center", bbox=box)
@@ -58,17 +58,17 @@ def _draw_header(figure: Figure, circuit: Circuit, state: State) -> None:
 def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
     """One bar per parameter from the low to the high bound, the value at its end of the track."""
     positions = range(len(circuit.parameters))
-    axes.barh(positions, 2.0, left=-1.0, height=0.5, color=_TRACK)
-    axes.barh(positions, state.unit + 1.0, left=-1.0, height=0.5, color=_SIZING)
+    axes.barh(positions, 2.0, left=-1.0, height=0.5, color=TRACK)
+    axes.barh(positions, state.unit + 1.0, left=-1.0, height=0.5, color=NEUTRAL)
     fontsize = min(8.5, 190.0 / len(positions))
     for position, parameter in zip(positions, circuit.parameters, strict=True):
         value = state.sizing[parameter.name]
-        axes.text(1.06, position, quantity(value, parameter.unit), fontsize=fontsize, color=_INK, va="center")
-    axes.set_yticks(positions, [parameter.name for parameter in circuit.parameters], fontsize=fontsize, color=_INK)
+        axes.text(1.06, position, quantity(value, parameter.unit), fontsize=fontsize, color=INK, va="center")
+    axes.set_yticks(positions, [parameter.name for parameter in circuit.parameters], fontsize=fontsize, color=INK)
     axes.set_ylim(len(positions) - 0.4, -0.6)
     axes.set_xlim(-1.0, 1.0)
-    axes.set_xticks([-1.0, 0.0, 1.0], ["low", "", "high"], fontsize=8, color=_MUTED)
-    _plain(axes, "sizing within its bounds")
+    axes.set_xticks([-1.0, 0.0, 1.0], ["low", "", "high"], fontsize=8, color=MUTED)
+    plain(axes, "sizing within its bounds")
 
 
 def draw_margins(
@@ -76,43 +76,43 @@ def draw_margins(
 ) -> None:
     """One bar per spec, to the right when it is met; on the right the measured value, the target and the verdict.
 
-    :param targets: metric -> SI value. :param margins: of every spec; not looked at when the amplifier does not work.
+    :param targets: metric -> SI value. :param margins: of every spec; not looked at when the circuit does not work.
     """
     positions = range(len(metric_set.names))
     metrics = outcome.metrics
     bars = [0.0 if metrics is None else margins.get(name, 0.0) for name in metric_set.names]
-    axes.barh(positions, 2.0, left=-1.0, height=0.56, color=_TRACK)
-    axes.barh(positions, bars, height=0.56, color=[_MET if bar >= 0.0 else _MISSED for bar in bars])
-    axes.axvline(0.0, color=_INK, linewidth=1.0)
+    axes.barh(positions, 2.0, left=-1.0, height=0.56, color=TRACK)
+    axes.barh(positions, bars, height=0.56, color=[MET if bar >= 0.0 else MISSED for bar in bars])
+    axes.axvline(0.0, color=INK, linewidth=1.0)
     columns = axes.get_yaxis_transform()
     for position, name in zip(positions, metric_set.names, strict=True):
         value = "" if metrics is None else quantity(metrics[name], metric_set[name].unit)
         target = target_text(metric_set, name, targets[name]) if name in targets else "no spec"
-        axes.text(1.38, position, value, transform=columns, fontsize=8.5, color=_INK, va="center", ha="right")
-        axes.text(1.43, position, target, transform=columns, fontsize=8.5, color=_MUTED, va="center")
+        axes.text(1.38, position, value, transform=columns, fontsize=8.5, color=INK, va="center", ha="right")
+        axes.text(1.43, position, target, transform=columns, fontsize=8.5, color=MUTED, va="center")
         if metrics is not None and name in targets:
             # A spec that is just met or just missed has no visible bar.
-            marker, color = ("o", _MET) if margins[name] >= 0.0 else ("X", _MISSED)
+            marker, color = ("o", MET) if margins[name] >= 0.0 else ("X", MISSED)
             axes.plot(1.71, position, marker, transform=columns, color=color, markersize=6, clip_on=False)
     if metrics is None:
         message = f"no metrics\n{failure_line(outcome)}"
-        box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": _BROKEN}
+        box = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": BROKEN}
         axes.text(
             0.0,
             len(positions) / 2 - 0.5,
             message,
             fontsize=12,
-            color=_BROKEN,
+            color=BROKEN,
             weight="bold",
             ha="center",
             va="center",
             bbox=box,
         )
-    axes.set_yticks(positions, metric_set.names, fontsize=8.5, color=_INK)
+    axes.set_yticks(positions, metric_set.names, fontsize=8.5, color=INK)
     axes.set_ylim(len(positions) - 0.4, -0.6)
     axes.set_xlim(-1.0, 1.0)
-    axes.set_xticks([-1.0, 0.0, 1.0], ["-1", "0", "1"], fontsize=8, color=_MUTED)
-    _plain(axes, "spec margins")
+    axes.set_xticks([-1.0, 0.0, 1.0], ["-1", "0", "1"], fontsize=8, color=MUTED)
+    plain(axes, "spec margins")
 
 
 def draw_rewards(axes: Axes, episode: Sequence[float], failure_reward: float, step_limit: int | None) -> None:
@@ -125,9 +125,9 @@ def draw_rewards(axes: Axes, episode: Sequence[float], failure_reward: float, st
     steps = np.arange(1, len(rewards) + 1)
     works = rewards > failure_reward
     floor = min([-1.0, *(rewards[works] * 1.15)])
-    axes.axhline(0.0, color=_MET, linewidth=1.0, linestyle=(0, (4, 3)))
-    axes.plot(steps[works], rewards[works], "-o", color=_SIZING, markersize=4, linewidth=1.4)
-    axes.plot(steps[~works], np.full((~works).sum(), floor), "x", color=_BROKEN, markersize=5, clip_on=False)
+    axes.axhline(0.0, color=MET, linewidth=1.0, linestyle=(0, (4, 3)))
+    axes.plot(steps[works], rewards[works], "-o", color=NEUTRAL, markersize=4, linewidth=1.4)
+    axes.plot(steps[~works], np.full((~works).sum(), floor), "x", color=BROKEN, markersize=5, clip_on=False)
     axes.set_xlim(0.5, max(len(rewards), step_limit or 10) + 0.5)
     axes.set_ylim(floor, -0.08 * floor)
     failed = not works.all()
@@ -137,55 +137,8 @@ def draw_rewards(axes: Axes, episode: Sequence[float], failure_reward: float, st
         names[floor] = "failed"  # no reward, so no number, and none stands close to it
     axes.set_yticks(list(names), list(names.values()))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize=8, labelcolor=_MUTED, length=0)
-    axes.grid(axis="y", color=_TRACK)
+    axes.tick_params(labelsize=8, labelcolor=MUTED, length=0)
+    axes.grid(axis="y", color=TRACK)
     axes.set_axisbelow(True)
-    axes.set_xlabel("step", fontsize=8.5, color=_MUTED)
-    _plain(axes, f"rewards (x: failed, {failure_reward:g})")
-
-
-def two_pole_response(metrics: Mapping[str, float]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
-    """Frequencies (Hz) and open-loop gain of the two-pole amplifier with the same gain, bandwidth and phase margin.
-
-    Every backend gives these three, none gives a waveform. The second pole p2 follows from the margin at the unity-gain
-    frequency f1: PM = 90 degrees - atan(f1 / p2), the first from the gain there. Margins outside 1 to 89 degrees are
-    drawn at that limit.
-    """
-    unity, gain = metrics["gbw"], 10.0 ** (metrics["dc_gain"] / 20.0)
-    lag = np.deg2rad(90.0 - np.clip(metrics["phase_margin"], 1.0, 89.0))
-    second = unity / np.tan(lag)
-    first = unity / np.sqrt(max((gain * np.cos(lag)) ** 2 - 1.0, 1.0))
-    frequency = np.geomspace(min(first, unity) / 10.0, 100.0 * unity, 200)
-    return frequency, gain / ((1.0 + 1j * frequency / first) * (1.0 + 1j * frequency / second))
-
-
-def _draw_response(axes: Axes, metrics: Mapping[str, float] | None) -> None:
-    """Magnitude and phase, and the phase margin as a bar at the unity-gain frequency."""
-    _plain(axes, "open loop (two-pole model)")
-    axes.tick_params(labelsize=8, labelcolor=_MUTED)
-    if metrics is None:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, fontsize=9, color=_BROKEN, ha="center")
-        return
-    unity = metrics["gbw"]
-    frequency, response = two_pole_response(metrics)
-    axes.semilogx(frequency, 20.0 * np.log10(np.abs(response)), color=_SIZING, linewidth=1.4)
-    axes.axhline(0.0, color=_MUTED, linewidth=0.8)
-    axes.plot(unity, 0.0, "o", color=_SIZING, markersize=4)
-    axes.xaxis.set_major_locator(LogLocator(numticks=5))
-    axes.set_ylabel("dB", fontsize=8.5, color=_SIZING, labelpad=0)
-    axes.set_xlabel("Hz", fontsize=8.5, color=_MUTED, labelpad=0)
-    degrees = axes.twinx()
-    degrees.semilogx(frequency, np.rad2deg(np.unwrap(np.angle(response))), color=_MISSED, linewidth=1.2)
-    degrees.plot([unity, unity], [-180.0, metrics["phase_margin"] - 180.0], color=_MISSED, linewidth=2.4, alpha=0.5)
-    degrees.set_ylim(-190.0, 5.0)
-    degrees.set_yticks([-180, -90, 0], ["-180°", "-90°", "0°"], fontsize=8, color=_MISSED)
-    _plain(degrees, "")
-
-
-def _plain(axes: Axes, title: str) -> None:
-    axes.set_title(title, fontsize=10, color=_INK, loc="left", weight="bold", pad=6)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_xlabel("step", fontsize=8.5, color=MUTED)
+    plain(axes, f"rewards (x: failed, {failure_reward:g})")

@@ -25,8 +25,8 @@ FloatArray = NDArray[np.float64]
 class Judgement:
     """What one answer is worth; sequences are in the order of the circuit's metrics.
 
-    metrics: SI units, 0 when the amplifier does not work. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
-    an amplifier that does not work. terms: what each margin adds to the reward. reward: their sum, or the failure
+    metrics: SI units, 0 when the circuit does not work. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
+    a circuit that does not work. terms: what each margin adds to the reward. reward: their sum, or the failure
     reward. is_success: it works and meets every spec. observation: float32, see `zsgym.envs.observation`.
     """
 
@@ -102,18 +102,18 @@ class State:
 
     @property
     def metrics(self) -> Mapping[str, float] | None:
-        """Metric -> SI value of a working amplifier, else None."""
+        """Metric -> SI value of a working circuit, else None."""
         return self.outcome.metrics if self.outcome.success else None
 
     @property
     def margins(self) -> Mapping[str, float]:
-        """Spec -> margin in [-1, 1]; -1 for every spec of an amplifier that does not work."""
+        """Spec -> margin in [-1, 1]; -1 for every spec of a circuit that does not work."""
         pairs = zip(self.metric_set.names, self.judgement.margins, strict=True)
         return {name: margin for name, margin in pairs if name in self.targets}
 
     @property
     def reward(self) -> float:
-        """The failure reward, or for a working amplifier the sum of its missed margins (0 when every spec is met)."""
+        """The failure reward, or for a working circuit the sum of its missed margins (0 when every spec is met)."""
         return self.judgement.reward
 
     @property
@@ -123,7 +123,7 @@ class State:
 
     @property
     def is_success(self) -> bool:
-        """True when the amplifier works and meets every spec."""
+        """True when the circuit works and meets every spec."""
         return self.judgement.is_success
 
     @property
@@ -143,7 +143,7 @@ class State:
 
     @property
     def failure(self) -> str:
-        """Why the amplifier does not work, or an empty string."""
+        """Why the circuit does not work, or an empty string."""
         return "" if self.outcome.failure is None else str(self.outcome.failure)
 
     def as_row(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class State:
         """A new `info`: always the same keys and types, finite numbers only, nothing that a seed does not reproduce.
 
         Types are fixed because a vector environment gives a whole column the type of the first entry that it sees.
-        Metrics of an amplifier that does not work are 0.0: `sim_success` says whether they mean anything.
+        Metrics of a circuit that does not work are 0.0: `sim_success` says whether they mean anything.
         """
         judged = self.judgement
         works = self.outcome.success

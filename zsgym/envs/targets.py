@@ -1,8 +1,8 @@
-"""Random targets that can be met: drawn from what working amplifiers of the circuit have measured.
+"""Random targets that can be met: drawn from what working designs of the circuit have measured.
 
-Targets drawn metric by metric are almost always out of reach together. Here each draw starts from one amplifier that
+Targets drawn metric by metric are almost always out of reach together. Here each draw starts from one design that
 was simulated, and loosens every one of its metrics a little, so that a sizing that meets all targets is known to exist
-(at the circuit's default conditions). The amplifiers of a circuit are its *pool*, a JSON file in the folder `targets`
+(at the circuit's default conditions). The designs of a circuit are its *pool*, a JSON file in the folder `targets`
 beside the circuit file, made by `python -m surrogate.target_pool`. It has two splits without a common sizing: agents
 learn on the targets of `train` and are judged on those of `test`.
 """
@@ -25,7 +25,7 @@ Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 LOOSENING = 0.2
-"""A target is up to this share of the measured value easier than what the amplifier reaches."""
+"""A target is up to this share of the measured value easier than what the design reaches."""
 LOOSENING_DB = 6.0
 """The same for metrics in decibels: up to a factor of two."""
 
@@ -45,7 +45,7 @@ class PoolFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class TargetPool:
-    """Metrics of working amplifiers of one circuit.
+    """Metrics of working designs of one circuit.
 
     metrics: of the circuit's class. designs: split -> (m, K) metrics in SI units.
     """
@@ -68,7 +68,7 @@ class TargetPool:
         path = cls.path(circuit)
         if not path.is_file():
             raise ConfigError(
-                f"random targets need a pool of working amplifiers, and {circuit.name} has none ({path}): "
+                f"random targets need a pool of working designs, and {circuit.name} has none ({path}): "
                 f"python -m surrogate.target_pool {circuit.name} --data DIR makes one from a data set"
             )
         try:
@@ -87,7 +87,7 @@ class TargetPool:
         return cls(circuit.name, circuit.metrics, designs)
 
     def draw(self, split: Split, generator: np.random.Generator) -> dict[str, float]:
-        """One target for every metric, SI units: those of a random amplifier, each loosened by a random amount.
+        """One target for every metric, SI units: those of a random design, each loosened by a random amount.
 
         Uniform between nothing and 20 % of the value (6 dB where the unit is dB), always towards the easier side.
         """

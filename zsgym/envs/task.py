@@ -76,7 +76,7 @@ class SizingTask:
         failure_reward = arguments.get("failure_reward", FAILURE_REWARD)
         if not _is_number(failure_reward) or not failure_reward < -len(targets):
             raise ConfigError(
-                f"failure_reward must be a finite number below {-len(targets)}, the reward of a working amplifier that "
+                f"failure_reward must be a finite number below {-len(targets)}, the reward of a working circuit that "
                 f"misses all {len(targets)} specs completely, got {failure_reward!r}"
             )
         conditions = circuit.conditions.replace(**(arguments.get("conditions") or {}))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zsgym.base.errors import PdkError, SimulatorError, SimulatorMissingError
+from zsgym.base.errors import NotCoveredError, PdkError, SimulatorError, SimulatorMissingError
 from zsgym.circuits import Cases, Circuit, Sizing
 from zsgym.classes import Conditions, Targets
 from zsgym.classes.specs import meets_all
@@ -84,7 +84,7 @@ class Evidence:
 
     @property
     def meets_all(self) -> bool:
-        """Whether the best answer is a working amplifier that meets every spec."""
+        """Whether the best answer is a working circuit that meets every spec."""
         return bool(self.margins) and meets_all(self.margins)
 
     def covered(self, metric: str) -> bool | None:
@@ -156,7 +156,13 @@ def _simulate(request: Request, notes: list[str], provenance: dict[str, str]) ->
 def _predict(request: Request, notes: list[str], provenance: dict[str, str]) -> tuple[Outcome | None, float]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        surrogate = make_simulator("surrogate", request.circuit, checkpoint=request.checkpoint)
+        try:
+            surrogate = make_simulator("surrogate", request.circuit, checkpoint=request.checkpoint)
+        except NotCoveredError:
+            if request.checkpoint is not None:
+                raise
+            notes.append(f"No prediction: the surrogate knows no {request.circuit.circuit_class.title}.")
+            return None, _USUAL_COVERAGE
     notes += [f"{str(warning.message)[0].upper()}{str(warning.message)[1:]}." for warning in caught]
     if request.conditions != request.circuit.conditions:
         notes.append("No prediction: the surrogate knows the circuit at its default conditions only.")

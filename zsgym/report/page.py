@@ -29,10 +29,7 @@ _SIZING_HINT = (
     "Devices of a group share W and L; &times;4 stands for four times the group's multiplier M. "
     '<span class="edge">Coloured</span> values lie at a bound of their search range.'
 )
-_WAVEFORM_HINT = (
-    "In unity feedback at the conditions above. The phase is unwrapped from 0.1 Hz upwards and every unity-gain "
-    "crossing counts; the settling band lies around the level at which the output ends."
-)
+_WAVEFORM_HINT = "As simulated, at the conditions above."
 _BIAS_HINT = (
     "Saturation begins where V<sub>DS</sub> reaches V<sub>Dsat</sub>, both as magnitudes. With less than "
     f'{printed(SAFE_HEADROOM, "V")} to spare a transistor is at the <span class="edge">edge of saturation</span>, '
@@ -187,12 +184,17 @@ def _waveforms(evidence: Evidence) -> str:
     request = evidence.request
     policy = request.circuit.policy(request.policy)
     figures = request.circuit.circuit_class.figures(evidence.waveforms, request.conditions, policy)
-    return _grid({figure.title: figure.svg for figure in figures})
+    captions = {figure.title: figure.caption for figure in figures}
+    return _grid({figure.title: figure.svg for figure in figures}, captions)
 
 
-def _grid(figures: Mapping[str, str]) -> str:
-    """Drawings with their captions, two beside each other where there is room."""
-    cells = (f"<figure><figcaption>{escape(title)}</figcaption>{figure}</figure>" for title, figure in figures.items())
+def _grid(figures: Mapping[str, str], captions: Mapping[str, str] | None = None) -> str:
+    """Drawings with their titles, two beside each other where there is room, some with a sentence below."""
+    told = {title: f'<p class="hint">{escape(text)}</p>' for title, text in (captions or {}).items() if text}
+    cells = (
+        f"<figure><figcaption>{escape(title)}</figcaption>{figure}{told.get(title, '')}</figure>"
+        for title, figure in figures.items()
+    )
     return f'<div class="pair">{"".join(cells)}</div>' if figures else ""
 
 

@@ -73,7 +73,7 @@ def zerosim_sample(circuit: Circuit, sample: Sample, nodes: Iterable[GraphNode] 
         if node.device is not None:
             lists[str(node.number)] = device_parameters(node.device, sample.sizing)
     performance = {
-        metric.published_name: SENTINEL
+        metric.published_name or metric.name: SENTINEL
         if (value := sample.metrics.get(metric.name)) is None
         else metric.published_value(value)
         for metric in find_class(sample.circuit_class).metrics

@@ -7,7 +7,7 @@ One column per number, so that `table["metrics.gbw"]`, `frame["sizing.W_gm3"]` a
 | schema, sample_id, circuit, netlist_hash | int16, text | identity of the row |
 | label, failure | int8, text | 1 works, 0 does not, and why |
 | sizing.NAME | float64 | sizing parameter, in the unit that the circuit declares |
-| conditions.NAME | float64 or text | corner, supply (V), temperature (C), load (F), common_mode_ratio |
+| conditions.NAME | float64 or text | corner, supply (V), temperature (C), and those of the class, SI |
 | metrics.NAME | float64 | canonical metric, SI; null in a failed row |
 | raw.NAME | float64 | raw measurement, SI; null where undefined |
 | op.DEVICE.QUANTITY | float64 | operating point, SI |
@@ -78,7 +78,6 @@ _GROUPS: dict[str, pa.DataType] = {
     "provenance": pa.string(),
     "targets": pa.float64(),
 }
-_TEXT_CONDITIONS = ("corner",)
 _REPLACES = b"zsgym.replaces"
 _CHUNK_ROWS = 4096
 
@@ -89,8 +88,10 @@ def samples_to_table(samples: Sequence[Sample]) -> pa.Table:
     names = dict.fromkeys(_SCALARS)  # an ordered set
     for group in _GROUPS:
         names.update(dict.fromkeys(name for row in rows for name in row if name.startswith(f"{group}.")))
-    arrays = [pa.array([row.get(name) for row in rows], _type(name)) for name in names]
-    return pa.Table.from_arrays(arrays, schema=pa.schema([(name, _type(name)) for name in names]))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    types = {name: _type(name, values) for name, values in columns.items()}
+    arrays = [pa.array(values, types[name]) for name, values in columns.items()]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(list(types.items())))
 
 
 def table_to_samples(table: pa.Table) -> Iterator[Sample]:
@@ -218,8 +219,8 @@ def _nest(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, **groups, "operating_points": points or None, "targets": groups["targets"] or None}
 
 
-def _type(column: str) -> pa.DataType:
+def _type(column: str, values: Iterable[Any]) -> pa.DataType:
     group, _, name = column.partition(".")
-    if group == "conditions" and name in _TEXT_CONDITIONS:
+    if group == "conditions" and any(isinstance(value, str) for value in values):
         return pa.string()
     return _GROUPS[group] if name else _SCALARS[column]

@@ -4,7 +4,7 @@ The surrogate's answer is used when
 
 1. the sizing lies inside its training distribution,
 2. its validity is decided: `p_valid` is above `confidence` or below one minus it, and
-3. for a working amplifier, every spec is decided: no conformal interval contains its target;
+3. for a working circuit, every spec is decided: no conformal interval contains its target;
 
 or when the sizing is outside the transistor models, which is a closed-form fact. Everything else is simulated, and its
 outcome names ngspice as the backend, so that the sample log keeps it as a label.

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from zsgym.circuits import Circuit
 from zsgym.classes import Failure
 from zsgym.classes.amplifier import METRICS
+from zsgym.classes.amplifier.sketch import two_pole_response
 from zsgym.envs.env import SizingEnv
-from zsgym.envs.picture import draw_margins, draw_rewards, two_pole_response
+from zsgym.envs.picture import draw_margins, draw_rewards
 from zsgym.simulators.outcome import Outcome, Status
 
 MakeEnv = Callable[..., SizingEnv]

@@ -31,6 +31,10 @@ OP = Analysis("op", "op", ("in", "out"))
 SWEEP = Analysis("sweep", "dc v1 0 2 0.1", ("out", "v1#branch"))
 AC = Analysis("ac", "ac dec 10 1k 1meg", ("frequency", "out"))
 ONE_FREQUENCY = Analysis("one", "ac lin 1 1k 1k", ("out",))
+NOISE = Analysis(
+    "noise", "noise v(out) v1 dec 10 1k 1meg", ("frequency", "onoise_spectrum", "inoise_spectrum"), ("alter v1 ac=1",)
+)
+NOISE_AT_ONE_FREQUENCY = Analysis("noise_at_one", "noise v(out) v1 dec 10 1k 1k", NOISE.vectors, NOISE.commands)
 TRANSIENT = Analysis("transient", "tran 0.1u 10u 0 0.1u", ("time", "out"))
 BOUNDED = Analysis("bounded", "tran 0.1u 10u 0 0.1u", ("time", "out"), max_points=20)
 
@@ -71,6 +75,19 @@ def test_results_are_those_of_the_circuit(pool: WorkerPool) -> None:
 
 
 @pytest.mark.ngspice
+def test_noise_is_that_of_the_resistor(pool: WorkerPool) -> None:
+    """Among other analyses: 4 k T R at 27 degrees, filtered at the output, white when referred to the input."""
+    found = run(pool, FILTER, OP, NOISE, AC, NOISE_AT_ONE_FREQUENCY)
+    frequency = found["noise"]["frequency"]
+    np.testing.assert_allclose(frequency, np.logspace(3, 6, 31), rtol=1e-9)
+    density = math.sqrt(4.0 * 1.380649e-23 * 300.15 * 1e3)  # V/sqrt(Hz)
+    np.testing.assert_allclose(found["noise"]["inoise_spectrum"], density, rtol=1e-6)
+    response = np.abs(1.0 / (1.0 + 2j * math.pi * frequency * 1e-6))
+    np.testing.assert_allclose(found["noise"]["onoise_spectrum"], density * response, rtol=1e-6)
+    np.testing.assert_allclose(found["noise_at_one"]["inoise_spectrum"], [density], rtol=1e-6)
+
+
+@pytest.mark.ngspice
 def test_operating_points_belong_to_the_last_op(pool: WorkerPool) -> None:
     found = run(pool, FILTER, OP, operating_points=True)
     (device,) = found["show"].values()
@@ -94,7 +111,7 @@ def test_both_engines_agree_to_the_last_bit(spotless: object) -> None:
     answers = []
     for engine in ("library", "process"):
         with closing(WorkerPool(1, WorkerOptions(engine))) as pool:
-            answers.append(run(pool, FILTER, OP, SWEEP, AC, BOUNDED))
+            answers.append(run(pool, FILTER, OP, SWEEP, AC, NOISE, BOUNDED))
     first, second = answers
     for name, vectors in first.items():
         for vector, values in vectors.items():
@@ -109,6 +126,7 @@ def test_both_engines_agree_to_the_last_bit(spotless: object) -> None:
         # ngspice knows physical constants by these names: the speed of light is no node voltage
         (CONFLICTING_SOURCES, Analysis("op", "op", ("c",))),
         (CONFLICTING_SOURCES, Analysis("sweep", "dc v1 0 2 0.1", ("out",))),
+        (CONFLICTING_SOURCES, NOISE),
         (BREAKS_IN_TIME, Analysis("transient", "tran 0.1u 10u", ("time", "out"))),
     ],
 )
@@ -130,6 +148,8 @@ def test_non_convergence_is_a_statement_about_the_circuit(
         # a second analysis that ngspice refuses must not be answered with the vectors of the first
         (FILTER, [SWEEP, Analysis("again", "dc no_such_source 0 2 0.1", ("out", "v1#branch"))]),
         (FILTER, [OP, Analysis("again", "op", ("pi",))]),
+        (FILTER, [NOISE, Analysis("again", "noise v(out) no_such_source dec 10 1k 1meg", NOISE.vectors)]),
+        (FILTER, [Analysis("noise", "noise v(out) v1 dec 10 1k 1meg", ("frequency", "onoise_total"))]),
         (("no deck at all",), [OP]),
         ((), [OP]),
     ],
@@ -262,6 +282,18 @@ def test_number_of_rows_of_a_complete_analysis(run: str, rows: int) -> None:
 def test_ngspice_agrees_on_the_number_of_rows(pool: WorkerPool, run: str) -> None:
     answer = pool.map([DeckJob(FILTER, [Analysis("a", run, ("out",))])])[0]
     assert not isinstance(answer, SimulatorError), answer
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("span", ["dec 3 1 5", "dec 7 1 1234", "dec 7 1 999", "dec 10 1k 1k"])
+def test_ngspice_agrees_on_the_number_of_noise_frequencies(pool: WorkerPool, span: str) -> None:
+    answer = pool.map([DeckJob(FILTER, [Analysis("a", f"noise v(out) v1 {span}", NOISE.vectors, NOISE.commands)])])[0]
+    assert not isinstance(answer, SimulatorError), answer
+
+
+@pytest.mark.parametrize(("rows", "complete"), [(30, False), (31, True), (32, True), (33, False)])
+def test_noise_may_end_one_frequency_late(rows: int, complete: bool) -> None:
+    assert NOISE.is_complete(dict.fromkeys(NOISE.vectors, np.ones(rows))) is complete
 
 
 def test_a_transient_is_complete_at_its_end_or_at_its_bound() -> None:

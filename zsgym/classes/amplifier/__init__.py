@@ -10,7 +10,7 @@ from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.metrics import METRICS
 from zsgym.classes.amplifier.testbench import AmplifierBench
 from zsgym.classes.amplifier.verdict import AmplifierPolicy
-from zsgym.classes.circuit_class import CircuitClass, Figure, Port
+from zsgym.classes.circuit_class import CircuitClass, Figure, Port, Sketch
 from zsgym.classes.conditions import Conditions
 from zsgym.classes.testbench import Waves
 from zsgym.classes.verdict import Check, Failure, VerdictPolicy
@@ -57,6 +57,12 @@ class Amplifier(CircuitClass):
     def figures(self, waves: Waves, conditions: Conditions, policy: VerdictPolicy) -> list[Figure]:
         """Bode plot, step response, temperature sweep and closed loop, as far as they were simulated."""
         return figures.figures(waves, _of_this_class(conditions), _policy(policy))
+
+    def sketch(self) -> Sketch:
+        """The two-pole open loop with the gain, bandwidth and phase margin that were measured."""
+        from zsgym.classes.amplifier.sketch import draw_response
+
+        return draw_response
 
     def plain_deck(self, conditions: Conditions, policy: VerdictPolicy) -> tuple[str, dict[str, float]]:
         """See `CircuitClass.plain_deck`."""

@@ -31,9 +31,11 @@ def figures(waves: Waves, conditions: AmplifierConditions, policy: AmplifierPoli
     """Every picture whose analyses were run."""
     found = []
     if "open_loop" in waves:
-        found.append(Figure("Open loop", bode_plot(waves["open_loop"])))
+        caption = "The phase is unwrapped from 0.1 Hz upwards, and every unity-gain crossing counts."
+        found.append(Figure("Open loop", bode_plot(waves["open_loop"]), caption))
     if "transient" in waves:
-        found.append(Figure("Step response", step_plot(waves["transient"], policy.settling_band)))
+        caption = "In unity feedback. The settling band lies around the level at which the output ends."
+        found.append(Figure("Step response", step_plot(waves["transient"], policy.settling_band), caption))
     if "hot" in waves or "hot_coarse" in waves:
         found.append(Figure("Temperature: offset and power are defined at 25 °C", temperature_plot(waves, conditions)))
     if "closed_loop" in waves:

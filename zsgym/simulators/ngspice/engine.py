@@ -52,8 +52,16 @@ class Analysis:
 
     @property
     def kind(self) -> str:
-        """op, ac, dc or tran."""
+        """op, ac, dc, noise or tran."""
         return self.run.split()[0]
+
+    @property
+    def plot(self) -> str | None:
+        """The plot that is read, where it is not the one that the analysis ends with: noise ends with its integral.
+
+        ngspice counts plots anew when all of them have been destroyed, as they are before each analysis.
+        """
+        return "noise1" if self.kind == "noise" else None
 
     def is_complete(self, vectors: Vectors) -> bool:
         """Whether vectors are what this analysis yields when it runs to its end, or to its bound."""
@@ -68,13 +76,21 @@ class Analysis:
             case ["ac", "lin", *_]:
                 return rows == numbers[2]
             case ["ac", "dec", *_]:
-                return rows == math.floor(numbers[2] * math.log10(numbers[4] / numbers[3]) + 1e-6) + 1
+                return rows == _frequencies(*numbers[2:5])
+            case ["noise", _, _, "dec", *_]:
+                # Its last frequency may lie beyond the end, by less than its tolerance.
+                return rows - _frequencies(*numbers[4:7]) in (0, 1)
             case ["dc", *_]:
                 return rows == math.floor((numbers[3] - numbers[2]) / numbers[4] + 1e-6) + 1
             case ["tran", *_]:
                 at_end = bool(vectors["time"][-1].real >= numbers[2] * (1.0 - 1e-9))
                 return at_end or (self.max_points is not None and rows >= self.max_points)
         raise ValueError(f"unknown analysis {self.run!r}")
+
+
+def _frequencies(per_decade: float, start: float, stop: float) -> int:
+    """Points of a logarithmic sweep."""
+    return math.floor(per_decade * math.log10(stop / start) + 1e-6) + 1
 
 
 class NonConvergenceError(Exception):

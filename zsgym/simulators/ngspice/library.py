@@ -116,6 +116,8 @@ class LibraryEngine:
             self._command(f"stop after {analysis.max_points}")
         self._command("destroy all")  # a stale vector can then never be read as a fresh one
         self._command(analysis.run)
+        if analysis.plot is not None:
+            self._command(f"setplot {analysis.plot}")
         if analysis.max_points is not None:
             self._command("delete all")  # the bound must not cut a later analysis short
         return checked(analysis, self._vectors(analysis), "\n".join(self._messages))

@@ -41,6 +41,7 @@ _PLOT_NAMES = {
     "op": "Operating Point",
     "ac": "AC Analysis",
     "dc": "DC transfer characteristic",
+    "noise": "Noise Spectral Density Curves",
     "tran": "Transient Analysis",
 }
 _PR_SET_PDEATHSIG = 1
@@ -161,6 +162,8 @@ def _control(analyses: Sequence[Analysis]) -> list[str]:
             lines += [f"stop after {analysis.max_points}", analysis.run, "delete all"]
         else:
             lines.append(analysis.run)
+        if analysis.plot is not None:
+            lines.append(f"setplot {analysis.plot}")
         lines.append(f"write {_file_name(analysis)} {' '.join(analysis.vectors)}")
         if analysis.kind == "op":
             lines.append(f"show m : {' '.join(DEVICE_QUANTITIES)}")
