@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from zsgym.base.encoding import decode
 from zsgym.base.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -35,9 +36,11 @@ def read_model(path: Path, model: type[ModelT]) -> ModelT:
         problem, each with the file, the key and the valid choices.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        content = yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
