@@ -77,13 +77,17 @@ def _has_negative_base(node: Node) -> bool:
         ("-5u", -5e-6),
         ("7t", 7e12),
         ("7g", 7e9),
+        ("10um", 10e-6),
+        ("10kohms", 10e3),
+        ("10uAmps", 10e-6),
+        ("1mm", 1e-3),
     ],
 )
 def test_engineering_suffixes(text: str, value: float) -> None:
     assert parse_number(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "k", "5a", "1mm", "1e", "1.2.3", "ten", "0x10", "1 k"])
+@pytest.mark.parametrize("text", ["", "k", "5a", "1mx", "1e", "1.2.3", "ten", "0x10", "1 k"])
 def test_what_is_no_number(text: str) -> None:
     assert parse_number(text) is None
 

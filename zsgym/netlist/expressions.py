@@ -44,8 +44,9 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., float]]] = {
 _SUFFIX_PATTERN = "|".join(SUFFIXES)
 # Unit letters after a number carry no meaning in SPICE ("10pF", "5V"). A bare "a" is left out because newer simulators
 # read it as atto, and a bare "f" is always femto, as SPICE reads it.
+_UNIT_PATTERN = "v|volts?|s|hz|ohms?|h|(?<=[a-z])(?:[afm]|amps?|farads?)"
 _NUMBER = re.compile(
-    rf"(?P<digits>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?P<suffix>{_SUFFIX_PATTERN})?(?P<unit>v|s|hz|ohm|h|(?<=[a-z])[af])?"
+    rf"(?P<digits>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?P<suffix>{_SUFFIX_PATTERN})?(?P<unit>{_UNIT_PATTERN})?"
 )
 _NAME = re.compile(r"[a-z_]\w*")
 _TOKEN = re.compile(r"\s*(?:(?P<number>[\d.](?:e[+-]?\d|[\w.])*)|(?P<name>[a-z_]\w*)|(?P<operator>\*\*|[-+*/(),]))")

@@ -1,8 +1,8 @@
-"""Devices and subcircuits as plain data, their canonical text, and the removal of hierarchy."""
+"""Devices and subcircuits as plain data, and their canonical text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -12,8 +12,10 @@ from zsgym.netlist.expressions import Expression
 
 DeviceKind = Literal["nmos", "pmos", "resistor", "capacitor", "inductor", "isource", "vsource", "subcircuit"]
 
-_GROUND = "0"
-_ONE = Expression.constant(1.0)
+GROUND = "0"
+"""The net that is the same in every subcircuit and in every testbench. `gnd` is read as another name of it."""
+TRANSISTORS: tuple[DeviceKind, ...] = ("nmos", "pmos")
+ONE = Expression.constant(1.0)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Device:
     model: model name of a transistor, name of the instantiated subcircuit, else None.
     values: `w`, `l` (micrometres with the SKY130 models), `m`, ... of a transistor; `value` of a two-terminal device in
     SI units, with an optional `m`; the parameters of an instance.
+    where: the `file:line` that it was read from, if any, for messages.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Device:
     nodes: Mapping[str, str]
     model: str | None = None
     values: Mapping[str, Expression] = field(default_factory=dict)
+    where: str = field(default="", compare=False)
 
     @property
     def names(self) -> frozenset[str]:
@@ -46,17 +50,24 @@ class Device:
 
 @dataclass(frozen=True)
 class Subcircuit:
-    """A named circuit with ports; `parameters` holds the defaults of the `.subckt` line."""
+    """A named circuit with ports; `parameters` holds the defaults of the `.subckt` line.
+
+    constants: what `.param` lines inside it define; values that use them hold them already.
+    where: the `file:line` that it was read from, if any, for messages.
+    """
 
     name: str
     ports: tuple[str, ...]
     devices: tuple[Device, ...]
     parameters: Mapping[str, Expression] = field(default_factory=dict)
+    constants: Mapping[str, Expression] = field(default_factory=dict, compare=False)
+    where: str = field(default="", compare=False)
 
     @cached_property
     def nets(self) -> tuple[str, ...]:
-        """Ports first, then the internal nets in order of appearance."""
-        return tuple(dict.fromkeys((*self.ports, *(net for device in self.devices for net in device.nodes.values()))))
+        """Ports first, then the internal nets in order of appearance. Ground is not among them."""
+        inner = (net for device in self.devices for net in device.nodes.values())
+        return tuple(net for net in dict.fromkeys((*self.ports, *inner)) if net != GROUND)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -92,73 +103,21 @@ def _write_value(value: Expression) -> str:
     return str(value) if value.is_constant else f"{{{value}}}"
 
 
-def flatten(subcircuits: Mapping[str, Subcircuit], top: str) -> Subcircuit:
-    """One subcircuit without instances: hierarchy becomes names, in ngspice's manner.
+def instance_values(given: Mapping[str, Expression], defaults: Mapping[str, Expression]) -> dict[str, Expression]:
+    """What an instance gives, in terms of the names around it.
 
-    In the instance `xbuffer`, capacitor `c1` becomes `c.xbuffer.c1`, transistor `xm1` becomes `xbuffer.xm1` and net
-    `n1` becomes `xbuffer.n1`; the ground net `0` is one net everywhere. The multiplier `m` of an instance multiplies
-    that of its devices.
+    In ngspice a value that is given to an instance sees the instance's own parameters first: in `w=5 ad='2*w'` the area
+    is 10 whatever `w` means outside. Only in its own value (`w='w'`) a name means the one outside.
 
-    :raises NetlistError: an instance does not fit its subcircuit, or a subcircuit contains itself; the message prints
-        the path through the hierarchy.
+    :param given: the values of the instance's line. :param defaults: all parameters that it has.
+    :raises NetlistError: two values are defined through each other.
     """
-    if top.lower() not in subcircuits:
-        raise NetlistError(f"no subcircuit {top!r}; defined: {', '.join(subcircuits) or 'none'}")
-    subcircuit = subcircuits[top.lower()]
-    return replace(subcircuit, devices=tuple(_Instance(subcircuit, subcircuits).devices()))
+    own = {**defaults, **given}
 
+    def resolve(key: str, pending: tuple[str, ...]) -> Expression:
+        inner = own[key].names & own.keys() - {key}
+        if circular := inner & set(pending):
+            raise NetlistError(f"{key!r} and {min(circular)!r} are defined through each other")
+        return own[key].substitute({name: resolve(name, (*pending, key)) for name in inner})
 
-@dataclass(frozen=True)
-class _Instance:
-    """A subcircuit at one place of the hierarchy: `path` of instance names, nets and parameters in terms of the top."""
-
-    subcircuit: Subcircuit
-    library: Mapping[str, Subcircuit]
-    path: tuple[str, ...] = ()
-    ancestors: tuple[str, ...] = ()
-    nets: Mapping[str, str] = field(default_factory=dict)
-    parameters: Mapping[str, Expression] = field(default_factory=dict)
-    multiplier: Expression = _ONE
-
-    def devices(self) -> Iterator[Device]:
-        """Every elementary device of this instance and below."""
-        for device in self.subcircuit.devices:
-            nodes = {pin: self.net(net) for pin, net in device.nodes.items()}
-            local = replace(device.substitute(self.parameters), nodes=nodes)
-            if local.kind == "subcircuit":
-                yield from self.instantiate(local).devices()
-            else:
-                yield self.lift(local) if self.path else local
-
-    def net(self, name: str) -> str:
-        """The net of the top to which a local net belongs."""
-        return self.nets.get(name) or (name if name == _GROUND else ".".join((*self.path, name)))
-
-    def instantiate(self, device: Device) -> _Instance:
-        """The instance that a device of kind `subcircuit` stands for."""
-        path = (*self.path, device.name)
-        ancestors = (*self.ancestors, self.subcircuit.name)
-        child = self.library.get(device.model or "")
-        if child is None:
-            raise NetlistError(f"{'.'.join(path)}: no subcircuit {device.model!r}; defined: {', '.join(self.library)}")
-        if child.name in ancestors:
-            raise NetlistError(f"{'.'.join(path)}: subcircuit {child.name!r} contains itself")
-        given = dict(device.values)
-        multiplier = given.pop("m", _ONE) * self.multiplier
-        unknown = sorted(given.keys() - child.parameters.keys())
-        if unknown:
-            known = ", ".join(child.parameters) or "none"
-            raise NetlistError(f"{'.'.join(path)}: {child.name!r} has no parameter {unknown[0]!r}; it has: {known}")
-        parameters = {**child.parameters, **given}
-        return _Instance(child, self.library, path, ancestors, device.nodes, parameters, multiplier)
-
-    def lift(self, device: Device) -> Device:
-        """A local device under its full name, with the instance's multiplier."""
-        # The element letter must stay in front, so that the flat netlist can be read again.
-        letter = () if device.name.startswith("x") else (device.name[0],)
-        name = ".".join((*letter, *self.path, device.name))
-        if self.multiplier == _ONE:
-            return replace(device, name=name)
-        if device.kind == "vsource":
-            raise NetlistError(f"{name}: a voltage source cannot be multiplied by the m of its instance")
-        return replace(device, name=name, values={**device.values, "m": device.values.get("m", _ONE) * self.multiplier})
+    return {key: resolve(key, ()) for key in given}
