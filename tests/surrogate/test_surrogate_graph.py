@@ -323,10 +323,10 @@ EVERYTHING = """
 .subckt everything vss vdd inn inp out
 I1 out vss {bias}
 V1 n1 vss 0.9
-L1 n1 out 1n
+L1 n3 out 1n
 R1 n1 n2 {res}
 R2 n2 vss 2k
-XM1 out inn n2 vss sky130_fd_pr__nfet_01v8 W={W_a} L=0.5 M={2*M_a}
+XM1 n3 inn n2 vss sky130_fd_pr__nfet_01v8 W={W_a} L=0.5 M={2*M_a}
 XM2 vdd inp out out sky130_fd_pr__pfet_01v8 W=2 L={L_b} M=8
 .ends
 """

@@ -71,7 +71,7 @@ def test_small_circuit_is_valid(tmp_path: Path) -> None:
 def test_multipliers_are_in_the_values_and_on_every_transistor(tmp_path: Path) -> None:
     """The deck of a simulator takes M from every transistor, and of other devices nothing but their value."""
     lines = "XA out vss extra m=3\nI1 vdd out 2u m=2\nV1 out x 0\nM9 out inn vss vss nfet W=1 L=1\nR2 x vss 4k\n.ends\n"
-    extra = ".subckt extra p n\nC2 p n {Cap1}\nR1 p n 6k m=2\nL1 p n 6n\nM1 p n n n nfet W=1 L=1\n.ends\n"
+    extra = ".subckt extra p n\nC2 p n {Cap1}\nR1 p n 6k m=2\nL1 p q 6n\nM1 q n n n nfet W=1 L=1\n.ends\n"
     change = _set("subcircuit", "amp")
     path = write_circuit(tmp_path, netlist=NETLIST.replace(".ends\n", lines) + extra, change=change)
     devices = {device.name: device.values for device in load_circuit(path).devices}
@@ -231,10 +231,10 @@ def test_an_unknown_class_is_the_only_problem_of_its_sections(tmp_path: Path) ->
         ),
         (
             NETLIST + ".subckt b a\n.ends",
-            "subcircuit: this key is required unless the netlist defines one; it defines: amp",
+            "subcircuit: this key is required unless the netlist defines one, or one that uses the others; it defines: amp",
         ),
-        (NETLIST.replace("C1", "Q1"), "amp.spice:5: device 'q1' is not supported"),
-        ("", "it defines: none"),
+        (NETLIST.replace("C1", "Q1"), "amp.spice:5: 'q1' is a bipolar transistor, which is not simulated"),
+        ("", "amp.spice: the netlist is empty"),
     ],
 )
 def test_wrong_netlists(tmp_path: Path, netlist: str, why: str) -> None:
@@ -276,6 +276,7 @@ def test_documentation_shows_these_errors(tmp_path: Path) -> None:
         (NETLIST.replace(".ends", "C2 out vss {cap2}\n.ends"), lower_case),
         (NETLIST.replace("XM1", "Q1"), None),
         (NETLIST.replace(transistor, f"{transistor}_lvt"), None),
+        (NETLIST.replace(".ends", "Vs vdd 0 1.8\n.ends"), None),
     ]
     printed = []
     for netlist, change in mistakes:

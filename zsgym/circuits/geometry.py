@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 from zsgym.circuits.case import Sizing
 from zsgym.circuits.circuit import Circuit
 from zsgym.netlist import Expression
-from zsgym.pdk.geometry import SIZE_LIMITS, SIZE_TOLERANCE
+from zsgym.pdk.geometry import NARROWEST, SIZE_LIMITS, SIZE_TOLERANCE
+
+_ONE = Expression.constant(1.0)
 
 
 def inside_models(circuit: Circuit, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -16,11 +18,16 @@ def inside_models(circuit: Circuit, values: NDArray[np.float64]) -> NDArray[np.b
     :return: (B,) false means the failure `geometry`.
     """
     inside = np.ones(values.shape[0], dtype=bool)
-    sizes = {(d.kind, d.values["w"], d.values["l"]) for d in circuit.devices if d.kind in SIZE_LIMITS}
-    for kind, width, length in sizes:
+    transistors = [device for device in circuit.devices if device.kind in SIZE_LIMITS]
+    for kind, width, length in {(d.kind, d.values["w"], d.values["l"]) for d in transistors}:
         for expression, (low, high) in zip((width, length), SIZE_LIMITS[kind], strict=True):
             size = _column(circuit, values, expression)
             inside &= (size >= low - SIZE_TOLERANCE) & (size <= high + SIZE_TOLERANCE)
+    for kind, width, count in {(d.kind, d.values["w"], d.values.get("nf", _ONE)) for d in transistors}:
+        if count != _ONE:
+            fingers = _column(circuit, values, count)
+            finger = _column(circuit, values, width) / np.maximum(fingers, 1.0)
+            inside &= (fingers >= 1.0) & (finger >= NARROWEST[kind] - SIZE_TOLERANCE)
     return inside
 
 
@@ -33,6 +40,21 @@ def outside_models(circuit: Circuit, sizing: Sizing) -> list[str]:
             if not low - SIZE_TOLERANCE <= size <= high + SIZE_TOLERANCE:
                 part = f"{device.name.upper().removeprefix('X')}: {name.upper()}"
                 found.append(f"{part} {size:.4g} um is not within {low:g} to {high:g}")
+    return found or _told_of_fingers(circuit, sizing)
+
+
+def _told_of_fingers(circuit: Circuit, sizing: Sizing) -> list[str]:
+    """Transistors whose fingers may be too narrow for the card that ngspice takes."""
+    found = []
+    for device in circuit.devices:
+        fingers = device.values["nf"].evaluate(sizing) if "nf" in device.values else 1.0
+        if device.kind in SIZE_LIMITS and fingers != 1.0:
+            name = device.name.upper().removeprefix("X")
+            width = device.values["w"].evaluate(sizing)
+            found.append(
+                f"{name}: {fingers:g} fingers of {width / fingers:.4g} um: ngspice takes the model bin of the total "
+                f"width {width:.4g} um, which does not hold for much narrower fingers; use M instead of nf"
+            )
     return found
 
 

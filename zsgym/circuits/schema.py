@@ -180,14 +180,23 @@ class KnownGood(StrictModel):
     sizing: dict[str, FiniteFloat]
 
 
+def _net_name(given: object) -> object:
+    """YAML reads the net `0` as a number."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
 class CircuitFile(StrictModel):
-    """A circuit's YAML file as it stands. `netlist` is relative to the file; `subcircuit` defaults to its only one."""
+    """A circuit's YAML file as it stands. `netlist` is relative to the file; `subcircuit` defaults to its only one.
+
+    ports: port of the class -> net of the netlist, where the two have different names.
+    """
 
     title: str
     circuit_class: Annotated[InstanceOf[CircuitClass], BeforeValidator(_known_class)] = Field(alias="class")
     source: str
     netlist: str
     subcircuit: str | None = None
+    ports: dict[str, Annotated[str, BeforeValidator(_net_name)]] = {}
     quantities: dict[QuantityName, QuantityFile]
     groups: Annotated[dict[str, GroupFile], Field(min_length=1)]
     parameters: dict[str, RangeFile] = {}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from zsgym.base.errors import ConfigError
 from zsgym.base.problems import did_you_mean
@@ -20,7 +20,7 @@ from zsgym.classes.conditions import Conditions
 from zsgym.classes.metrics import MetricSet
 from zsgym.classes.testbench import Testbench, Waves
 from zsgym.classes.verdict import Check, Raw, VerdictPolicy, first_missed
-from zsgym.netlist import Subcircuit
+from zsgym.netlist import GROUND, Subcircuit, carries_no_current
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,10 +32,16 @@ Devices = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A terminal that a circuit of the class must have. role: what it is for, in words."""
+    """A terminal that a circuit of the class must have.
+
+    role: what it is for, in words. rail: whether it is at the lowest or at the highest potential of the circuit.
+    aliases: further names that people give it.
+    """
 
     name: str
     role: str
+    rail: Literal["low", "high"] | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,16 @@ class CircuitClass(ABC):
     def port_names(self) -> tuple[str, ...]:
         """Names of the ports, in the order of the class."""
         return tuple(port.name for port in self.ports)
+
+    def rail(self, rail: Literal["low", "high"]) -> tuple[str, ...]:
+        """Names of the nets at the lowest or at the highest potential: ports, and ground, which is low."""
+        ports = tuple(port.name for port in self.ports if port.rail == rail)
+        return (*ports, GROUND) if rail == "low" else ports
+
+    def idle_devices(self, circuit: Subcircuit) -> frozenset[str]:
+        """Names of the transistors that carry no current by construction (dummies, MOS capacitors)."""
+        low, high = self.rail("low"), self.rail("high")
+        return frozenset(device.name for device in circuit.devices if carries_no_current(device, low, high))
 
     def judge(self, raw: Raw, policy: VerdictPolicy) -> str | None:
         """The first reason for which the circuit does not work, or None when it works.

@@ -25,11 +25,11 @@ class Amplifier(CircuitClass):
     name = "amplifier"
     title = "operational amplifier"
     ports = (
-        Port("vss", "negative supply"),
-        Port("vdd", "positive supply"),
-        Port("inn", "inverting input"),
-        Port("inp", "non-inverting input"),
-        Port("out", "output"),
+        Port("vss", "negative supply", "low", ("gnd", "vee", "agnd", "avss", "gnda", "vssa", "vgnd")),
+        Port("vdd", "positive supply", "high", ("vcc", "avdd", "vdda", "vpwr", "vdd1v8")),
+        Port("inn", "inverting input", None, ("minus", "in-", "vin-", "vinn", "inm", "vinm", "vn", "vim", "in_n")),
+        Port("inp", "non-inverting input", None, ("plus", "in+", "vin+", "vinp", "vp", "vip", "in_p")),
+        Port("out", "output", None, ("vout", "vo", "output")),
     )
     metrics = METRICS
     conditions = AmplifierConditions
@@ -48,7 +48,7 @@ class Amplifier(CircuitClass):
         self, circuit: Subcircuit, conditions: Conditions, policy: VerdictPolicy, *, complete: bool = False
     ) -> AmplifierBench:
         """See `CircuitClass.bench`."""
-        return AmplifierBench(_of_this_class(conditions), _policy(policy), frozenset(), complete)
+        return AmplifierBench(_of_this_class(conditions), _policy(policy), self.idle_devices(circuit), complete)
 
     def checks(self, policy: VerdictPolicy) -> tuple[Check, ...]:
         """See `CircuitClass.checks`."""
