@@ -10,10 +10,18 @@ from dataclasses import dataclass
 from zsgym.circuits import Circuit, Sizing
 from zsgym.netlist import Device
 from zsgym.pdk import CornerModels
+from zsgym.pdk.geometry import NARROWEST, SIZE_TOLERANCE
 
 _MICRO = 1e-6  # netlists give W and L in micrometres
-# The library's wrapper passes these to every transistor; with zero diffusion geometry they must be stated.
-_NO_DIFFUSION = "nf=1 ad=0 as=0 pd=0 ps=0 nrd=0 nrs=0 sa=0 sb=0 sd=0"
+# What the library's wrapper passes to every transistor, in units of the netlist, and what it passes where a line says
+# nothing. `mult` is not among them: there it enters mismatch only.
+_LAYOUT = {
+    "nf": ("1", 1.0),
+    **dict.fromkeys(("ad", "as"), ("0", _MICRO**2)),
+    **dict.fromkeys(("pd", "ps"), ("0", _MICRO)),
+    **dict.fromkeys(("nrd", "nrs"), ("0", 1.0)),
+    **dict.fromkeys(("sa", "sb", "sd"), ("0", _MICRO)),
+}
 _LETTERS = {"resistor": "r", "capacitor": "c", "inductor": "l", "isource": "i", "vsource": "v"}
 _GROUND = "0"
 
@@ -44,12 +52,13 @@ def size_netlist(circuit: Circuit, sizing: Sizing, models: CornerModels) -> Size
             continue
         width, length, count = (device.values[key].evaluate(values) for key in ("w", "l", "m"))
         model = models.find(device.kind, width * _MICRO, length * _MICRO)
-        if model is None:
+        fingers = device.values["nf"].evaluate(values) if "nf" in device.values else 1.0
+        if model is None or fingers < 1.0 or width / fingers < NARROWEST[device.kind] - SIZE_TOLERANCE:
             return None
         used[model.name] = models.card(model)
         transistors[device.name] = f"m{number}"
         size = f"w={width * _MICRO!r} l={length * _MICRO!r} m={count!r}"
-        elements.append(f"m{number} {_pins(device, nodes)} {model.name} {size} {_NO_DIFFUSION}")
+        elements.append(f"m{number} {_pins(device, nodes)} {model.name} {size} {_layout(device, values)}")
     return SizedNetlist(tuple(elements), tuple(used.values()), transistors, nets)
 
 
@@ -58,6 +67,14 @@ def net_names(circuit: Circuit) -> dict[str, str]:
     ports = circuit.subcircuit.ports
     inner = [net for net in circuit.subcircuit.nets if net not in ports and net != _GROUND]
     return {port: port for port in ports} | {net: f"n{number}" for number, net in enumerate(inner)}
+
+
+def _layout(device: Device, values: Mapping[str, float]) -> str:
+    """Fingers, and the geometry of drain and source."""
+    return " ".join(
+        f"{key}={device.values[key].evaluate(values) * unit!r}" if key in device.values else f"{key}={default}"
+        for key, (default, unit) in _LAYOUT.items()
+    )
 
 
 def _pins(device: Device, nodes: Mapping[str, str]) -> str:

@@ -36,6 +36,11 @@ _REFUSAL = re.compile(
 """What ngspice says of a command that it does not carry out. It goes on all the same, with another circuit."""
 
 
+_REFUSED_CARD = "Fatal error: detected during BSIM4"
+"""What ngspice says when the parameters of a model card, evaluated for a transistor, are impossible. It happens where
+the fingers of a transistor are much narrower than its whole width, by which ngspice has chosen the card."""
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """One analysis: `commands` prepare it (options, `alter`), `run` performs it, `vectors` are read afterwards.
@@ -97,6 +102,10 @@ class NonConvergenceError(Exception):
     """ngspice itself reported that an analysis of this circuit does not converge. A statement about the circuit."""
 
 
+class OutsideModelError(Exception):
+    """ngspice refused the card of a transistor for its size. A statement about the circuit."""
+
+
 class Engine(Protocol):
     """Runs analyses in order on one deck."""
 
@@ -106,6 +115,7 @@ class Engine(Protocol):
         """Vectors of each analysis by its name.
 
         :raises NonConvergenceError: ngspice reported non-convergence.
+        :raises OutsideModelError: a model card does not hold for the size of a transistor.
         :raises SimulatorError: any other reason for a missing or incomplete result.
         """
         ...
@@ -120,11 +130,14 @@ def checked(analysis: Analysis, vectors: Vectors, messages: str) -> Vectors:
 
     :param messages: what ngspice said; it decides only which error is raised.
     :raises NonConvergenceError: they are not, and ngspice says that the analysis did not converge.
+    :raises OutsideModelError: they are not, and ngspice says that a model card does not hold.
     :raises SimulatorOutputError: they are not, for whatever other reason.
     """
     # The imaginary part of ngspice's frequency vector is not initialised.
     vectors = {name: vector.real if name == "frequency" else vector for name, vector in vectors.items()}
     if not analysis.is_complete(vectors):
+        if _REFUSED_CARD in messages:
+            raise OutsideModelError(f"analysis {analysis.name}: a model card does not hold for a transistor's size")
         if reason := _non_convergence(analysis.kind, messages):
             raise NonConvergenceError(f"analysis {analysis.name}: {reason}")
         said = messages.strip()[-400:] or "(nothing)"

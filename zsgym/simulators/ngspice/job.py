@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from zsgym.classes.circuit_class import Bench
 from zsgym.classes.testbench import OperatingPoint, Stage, Wave, Waves
 from zsgym.simulators.ngspice.deck import SizedNetlist
-from zsgym.simulators.ngspice.engine import Engine, NonConvergenceError
+from zsgym.simulators.ngspice.engine import Engine, NonConvergenceError, OutsideModelError
 from zsgym.simulators.ngspice.testbench import TOLERANCES, Translator, element_lines
 
 _prepared: set[type[Bench]] = set()
@@ -44,8 +44,8 @@ class BenchJob:
             self.bench.prepare()
             _prepared.add(type(self.bench))
 
-    def run(self, engine: Engine) -> Measurement:
-        """Run the stages that the bench wants, and measure them.
+    def run(self, engine: Engine) -> Measurement | None:
+        """Run the stages that the bench wants, and measure them; None when a model card refuses a transistor's size.
 
         Non-convergence ends the evaluation with what was measured until then and `converged` at 0.
         """
@@ -55,6 +55,8 @@ class BenchJob:
                 if self.bench.wants(stage.name, run.result.raw):
                     run.stage(stage)
             run.result.raw["converged"] = 1.0
+        except OutsideModelError:
+            return None
         except NonConvergenceError:
             pass
         if self.keep_waves:

@@ -57,7 +57,7 @@ class NgspiceSimulator:
         return [self.outcome(answer) for answer in self.measure(cases, errors=errors)]
 
     def measure(self, cases: Cases, *, errors: Errors = "return") -> list[Measurement | SimulatorError | None]:
-        """What ngspice measured, before any verdict; None for a sizing outside the model bins.
+        """What ngspice measured, before any verdict; None for a sizing outside the models.
 
         With `keep_waveforms`, each measurement holds the waves of every analysis that ran, by the names of the class's
         testbench; the first operating point has a value (V) for every net of the circuit.
