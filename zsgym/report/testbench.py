@@ -13,11 +13,9 @@ from collections.abc import Mapping
 from zsgym import pdk
 from zsgym.circuits import Circuit, Sizing
 from zsgym.classes.testbench import Wave
-from zsgym.netlist import parse_netlist, write_subcircuit
+from zsgym.netlist import TRANSISTORS, parse_outline, read_outline, write_subcircuit
 from zsgym.report.evidence import Evidence
 from zsgym.simulators.ngspice.testbench import TOLERANCES
-
-_TRANSISTORS = ("nmos", "pmos")
 
 
 class _Template(string.Template):
@@ -80,15 +78,30 @@ def _parameters(circuit: Circuit, sizing: Sizing) -> list[str]:
     return [".param " + " ".join(members) for members in groups.values()]
 
 
-def _subcircuit(circuit: Circuit) -> str:
-    """The circuit's own text with its comments, where it runs as it stands; else the flat circuit.
+def _runs_as_it_stands(circuit: Circuit) -> bool:
+    """Whether a circuit's own text is the circuit in a deck for the full library, whose testbench connects its ports.
 
     In the full library a transistor is a subcircuit, so that its name has to begin with X; and a default of a `.subckt`
     line would hide the sizing parameter of the same name.
     """
-    definitions = parse_netlist(circuit.netlist_text, str(circuit.netlist_path)).values()
-    transistors = [device for device in circuit.devices if device.kind in _TRANSISTORS]
-    if len(definitions) == 1 and not circuit.subcircuit.parameters and all(d.name[0] == "x" for d in transistors):
+    outline = read_outline(circuit.netlist_text, str(circuit.netlist_path))
+    if not outline.is_plain or len(outline.definitions) != 1:
+        return False
+    (own,) = parse_outline(outline).values()
+    same = own.ports == circuit.subcircuit.ports and len(own.devices) == len(circuit.devices)
+    pairs = zip(own.devices, circuit.devices, strict=same)
+    return (
+        same
+        and not own.parameters
+        and all(one.nodes == other.nodes for one, other in pairs)
+        and all(device.name[0] == "x" for device in own.devices if device.kind in TRANSISTORS)
+    )
+
+
+def _subcircuit(circuit: Circuit) -> str:
+    """The circuit's own text with its comments, where it runs as it stands; else the flat circuit."""
+    transistors = [device for device in circuit.devices if device.kind in TRANSISTORS]
+    if _runs_as_it_stands(circuit):
         return circuit.netlist_text
     lines = []
     models = {device.name: pdk.DEVICES[device.kind] for device in transistors}
