@@ -126,7 +126,7 @@ MODELS_NAMED = "valid models: sky130_fd_pr__nfet_01v8, sky130_fd_pr__pfet_01v8$"
         ("E1 a b c d 10", "'e1' is a controlled source, which is not simulated"),
         ("# a b", "'#' does not begin with the letter of a device"),
         (".model m nmos", "'.model' is not supported"),
-        (".include x.spice", "'.include x.spice' is not read: put the subcircuits that the circuit uses into this file"),
+        (".include x.spice", "'.include x.spice' is not read: put the subcircuits that the circuit uses into this"),
         ("X1 a b filter", "unknown subcircuit 'filter'; defined in this file: s"),
         ("X1 a b filter W=1 L=1", "unknown subcircuit 'filter'; defined in this file: s"),
         ("XM1 a b a b bsim W=1 L=1", "'bsim' is not a subcircuit of this file and not a transistor that is sim"),
