@@ -103,12 +103,12 @@ def installed_models(checkpoint: Path | None = None) -> list[InstalledModel]:
     """Every installed model, or the one that a file holds.
 
     :param checkpoint: a trained file of the user's own.
-    :raises ConfigError: no installed package reads the file; the message says why not.
+    :raises ConfigError: no installed package reads the file, or one cannot be imported; the message says why not.
     """
     found: list[InstalledModel] = []
     refusals: list[str] = []
     for entry in _entries():
-        load: Callable[[Path | None], LearntModel] = entry.load()
+        load = _loader(entry)
         try:
             found.append(InstalledModel(entry.name, load(checkpoint)))
         except ValueError as error:  # what a model raises about a file that it cannot use
@@ -129,6 +129,18 @@ def _same_conditions(name: str, circuit: Circuit) -> bool:
         return True
     trained = load_circuit(name)
     return trained.netlist_hash != circuit.netlist_hash or trained.conditions == circuit.conditions
+
+
+def _loader(entry: EntryPoint) -> Callable[[Path | None], LearntModel]:
+    try:
+        load: Callable[[Path | None], LearntModel] = entry.load()
+    except (ImportError, AttributeError) as error:
+        package = entry.module.split(".")[0]
+        raise ConfigError(
+            f"the model {entry.name!r} cannot be loaded from {entry.value}: {error}. If another package named "
+            f"{package!r} is installed or lies in the working folder, remove or rename it"
+        ) from error
+    return load
 
 
 def _entries() -> list[EntryPoint]:

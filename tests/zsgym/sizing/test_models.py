@@ -59,6 +59,12 @@ def test_another_package_can_bring_a_model(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.why_not(nmcf()) == "the other was trained on rc_loaded, not on nmcf"
 
 
+def test_a_model_that_is_hidden_by_another_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "_entries", lambda: [EntryPoint("other", "tests.nowhere:load", models.GROUP)])
+    with pytest.raises(ConfigError, match=r"model 'other' cannot be loaded from tests\.nowhere:load.*named 'tests'"):
+        installed_models()
+
+
 def load_other(path: Path | None = None) -> Checkpoint:
     return untrained_checkpoint([load_circuit(RC_LOADED)])
 

@@ -70,3 +70,14 @@ def test_cma_es_starts_again_with_twice_the_population() -> None:
     assert sizes[0] == 4
     assert sizes == sorted(sizes)
     assert {8, 64} <= set(sizes) <= {4, 8, 16, 32, 64}, "at most sixteen times the first"
+
+
+def test_a_restart_looks_elsewhere_also_after_a_narrow_start() -> None:
+    optimiser = CmaEs(5, 1, np.full(5, 0.5), 0.01, 4)
+    spreads = []
+    for _ in range(60):
+        asked = optimiser.ask()
+        spreads.append(float(np.abs(asked - 0.5).max()))
+        optimiser.tell(asked, np.zeros(len(asked)))  # flat: stalls at once
+    assert spreads[0] < 0.1
+    assert max(spreads) > 0.3

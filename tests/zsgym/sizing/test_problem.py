@@ -104,6 +104,33 @@ def test_the_budget_is_spent_to_the_last_simulation() -> None:
         Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=0)
 
 
+def test_a_problem_is_finished_when_it_is_solved_or_its_budget_is_spent() -> None:
+    answers = [success(dc_gain=1.0), success(), success(dc_gain=1.0)]
+    with Problem(nmcf(), backend=Scripted(nmcf(), answers), budget=3) as problem:
+        assert not problem.finished
+        problem.evaluate(units(1))
+        assert (problem.solved, problem.finished) == (False, False)
+        problem.evaluate(units(1))
+        assert (problem.solved, problem.finished) == (True, True)
+    with Problem(nmcf(), backend=Scripted(nmcf(), answers[:1]), budget=1) as problem:
+        problem.evaluate(units(1))
+        assert (problem.solved, problem.finished) == (False, True)
+
+
+def test_what_answered_is_known_after_closing() -> None:
+    class Once(FakeSimulator):
+        @property
+        def provenance(self) -> Mapping[str, str]:
+            assert not self.closed, "a closed simulator would start a process again"
+            return {"fake": "2"}
+
+    simulator = Once(nmcf())
+    with Problem(nmcf(), backend=simulator) as problem:
+        problem.evaluate(units(1))
+    simulator.close()
+    assert problem.provenance == {"fake": "2"}
+
+
 def test_units_are_clipped_to_the_bounds() -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf())) as problem:
         [design] = problem.evaluate(np.full(problem.dimension, 3.0))
