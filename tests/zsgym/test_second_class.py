@@ -326,7 +326,7 @@ def test_commands_without_a_simulation(run: Run) -> None:
     assert "50 nV/sqrt(Hz)" in out
     for wrong, message in (
         (("--load", "1e-12"), "conditions.load: unknown key. Valid: corner, supply, temperature, sense_current, wire"),
-        (("--sense-current", "-1"), "conditions.sense_current: must lie between 0 and 0.001 A, got -1.0"),
+        (("--sense-current", "-1"), "conditions.sense_current: must lie between 0 and 0.001 A, got -1"),
         (("--backend", "surrogate"), "the class 'stage' has other metrics"),
     ):
         code, out, err = run("simulate", FILE, "--known-good", "plain", *wrong)

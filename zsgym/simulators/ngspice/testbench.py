@@ -144,4 +144,3 @@ class Translator:
         if probe.startswith("i("):
             return f"{self._source(probe[2:-1])}#branch"
         return nodes.get(probe, probe)
-
