@@ -96,7 +96,9 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
             choices = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             message = f"{problem['input']!r} is not valid here. {did_you_mean(problem['input'], choices)}"
         elif problem["type"] in ("greater_than_equal", "less_than_equal") and (limits := _limits(model, where)):
-            message = f"must lie between {limits}, got {problem['input']!r}"
+            given = problem["input"]
+            number = f"{given:g}" if isinstance(given, int | float) else repr(given)
+            message = f"must lie between {limits}, got {number}"
         elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
             message = f"{message} (got {problem['input']!r})"
         # A check over the whole file reports several problems, one per line.

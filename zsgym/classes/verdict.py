@@ -58,11 +58,11 @@ class Grade:
     logarithmic: bool = False
 
     def of(self, raw: Raw) -> float:
-        """0 where the measurement is good or missing, `size` where it is bad or worse."""
+        """0 where the measurement is good, `size` where it is bad or worse; one that is missing counts as zero."""
         value = raw.get(self.key)
-        value = max(0.0 if value is None or math.isnan(value) else value, 0.0)
+        value = 0.0 if value is None or math.isnan(value) else value
         if self.logarithmic:
-            value = math.log10(1.0 + value)
+            value = math.log10(1.0 + max(value, 0.0))
         share = (value - self.good) / (self.bad - self.good)
         return self.size * min(max(share, 0.0), 1.0)
 
