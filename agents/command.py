@@ -31,9 +31,9 @@ from zsgym.sizing.problem import Problem, ngspice_or_prediction
 A = TypeVar("A")
 
 
-def option(default: Any, help: str) -> Any:
-    """A dataclass field with a help text."""
-    return dataclasses.field(default=default, metadata={"help": help})
+def option(default: Any, help: str, kind: type | None = None) -> Any:
+    """A dataclass field with a help text. :param kind: of the values; default: that of the default, or int for None."""
+    return dataclasses.field(default=default, metadata={"help": help, "kind": kind})
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def parse(kind: type[A], doc: str | None) -> A:
             text += f" (default: {'yes' if field.default else 'no'})"
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=text)
             continue
-        kind_of = int if field.default is None else type(field.default)
+        kind_of = field.metadata["kind"] or (int if field.default is None else type(field.default))
         shown = "" if field.default in (None, "") else " (default: %(default)s)"
         parser.add_argument(flag, type=kind_of, default=field.default, help=text + shown)
     arguments = kind(**vars(parser.parse_args()))

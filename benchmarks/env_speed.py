@@ -6,7 +6,7 @@
 Measured in turns, round by round, so that whatever else the machine does hits all alike; medians over the rounds:
 (a) `SizingVecEnv.step` alone, with random actions, from one batch size to the next;
 (b) PPO of Stable-Baselines3 end to end (policy, environments, updates) with the hyperparameters of
-    configs/agents/ppo-goals.yaml, with random targets in every episode;
+    `agents/ppo.py --goals random`, with random targets in every episode;
 both with and without the sample log, one row per step, and how many bytes a row of the log takes. "CPU" counts
 processor seconds of this process and its workers: what one undisturbed core would do.
 """
@@ -15,7 +15,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import COLOURS, RESULTS, format_table, new_figure, provenance, save_figure, write_json
 from processes import family_cpu_s, timed
-from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
-from agents.ppo_settings import Settings, default_file, make_env, read_settings
+from agents.command import chosen_problem
+from agents.ppo import Arguments, algorithm, complete, environment
 from zsgym.base.scripts import ending_in_one_line
 from zsgym.samples import read_samples
 
@@ -84,7 +84,7 @@ class Case:
         }
 
 
-def stepping(backend: str, settings: Settings, env: VecEnv, place: Path | None, steps: int) -> Case:
+def stepping(backend: str, settings: Arguments, env: VecEnv, place: Path | None, steps: int) -> Case:
     """`VecEnv.step` with random actions."""
     generator = np.random.default_rng(0)
     shape = (settings.n_envs, *env.action_space.shape)  # type: ignore[misc]
@@ -98,21 +98,23 @@ def stepping(backend: str, settings: Settings, env: VecEnv, place: Path | None, 
     return Case(backend, "step", settings.n_envs, place is not None, calls * settings.n_envs, work, env, place)
 
 
-def training(backend: str, settings: Settings, env: VecEnv, place: Path | None, steps: int) -> Case:
+def training(backend: str, settings: Arguments, env: VecEnv, place: Path | None, steps: int) -> Case:
     """PPO, in whole rollouts."""
-    model = PPO(settings.policy, env, seed=0, device="cpu", **settings.algorithm())
-    whole = max(steps // settings.rollout, 1) * settings.rollout
+    model = algorithm(settings, env)
+    rollout = settings.n_envs * settings.n_steps
+    whole = max(steps // rollout, 1) * rollout
 
     def work() -> None:
         model.learn(whole, reset_num_timesteps=False)
 
-    model.learn(settings.rollout)  # the first update imports and allocates
+    model.learn(rollout)  # the first update imports and allocates
     return Case(backend, "PPO", settings.n_envs, place is not None, whole, work, env, place)
 
 
 def cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
     """Everything that is measured, its environments open."""
-    published = read_settings(default_file("random"), arguments.env)
+    published = complete(Arguments(env=arguments.env, goals="random", seed=0))
+    circuit, _, _ = chosen_problem(published)
     plan = [("surrogate", n, arguments.steps) for n in arguments.n_envs]
     plan.append(("ngspice", arguments.ngspice_envs, arguments.ngspice_steps))
     found = []
@@ -120,7 +122,7 @@ def cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
         rollout = min(_ROLLOUT, max(steps, n_envs))
         changes = {"n_envs": n_envs, "n_steps": max(rollout // n_envs, 1)}
         changes["batch_size"] = min(published.batch_size, n_envs * changes["n_steps"])
-        settings = published.model_copy(update=changes)
+        settings = replace(published, **changes)
         for make in (stepping, training):
             for log in (False, True):
                 options = {"workers": arguments.workers} if backend == "ngspice" else {}
@@ -131,8 +133,7 @@ def cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
                     "log": str(place) if place else False,
                     **options,
                 }
-                chosen = settings.model_copy(update={"env_kwargs": {**settings.env_kwargs, **choice}})
-                found.append(make(backend, chosen, make_env(chosen, arguments.env), place, steps))
+                found.append(make(backend, settings, environment(settings, circuit, **choice), place, steps))
     return found
 
 

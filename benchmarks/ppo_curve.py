@@ -76,7 +76,8 @@ def median_curve(runs: Sequence[Run], name: str, grid: NDArray[np.float64]) -> N
 def label_of(run: Run) -> str:
     """A line's name in the legend."""
     arguments = run.arguments
-    parts = [arguments["env"].rpartition("/")[2], arguments["specs"], arguments["set"]]
+    symlog = "" if arguments["symlog"] else "without symlog"
+    parts = [arguments["env"].rpartition("/")[2], arguments["specs"], symlog]
     if arguments["goals"] == "random":
         parts.insert(1, "random targets")
     return ", ".join(part for part in parts if part)

@@ -4,13 +4,16 @@ Every agent is a function (problem, seed): the problem is one of ngspice with a 
 """
 
 import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from surrogate.checkpoint import Checkpoint
+from zsgym.envs.registration import env_id
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.loop import MakeOptimiser, Propose, Solve, propose_and_verify, proposer, search
 from zsgym.sizing.optimisers.cma_es import cma_es
@@ -54,10 +57,29 @@ def on_surrogate(propose: Callable[[int], Propose]) -> Callable[[str], Solve]:
     return with_checkpoint
 
 
-def _ppo(checkpoint: str) -> Solve:
-    from agents.ppo import solver  # Stable-Baselines3 takes seconds to import
+_TRAININGS = 3
 
-    return solver(checkpoint=checkpoint)
+
+def ppo(checkpoint: str, **changes: Any) -> Solve:
+    """PPO trains on the surrogate, and lets the problem verify until a design is confirmed.
+
+    A training that ends without one is followed by another with other random draws, as long as there is budget, up to
+    `_TRAININGS` in all.
+
+    :param changes: of the arguments of `agents/ppo.py`.
+    """
+    from agents.ppo import Arguments, train  # Stable-Baselines3 takes seconds to import
+
+    def solve(truth: Problem, seed: int) -> None:
+        name = env_id(truth.circuit.name)
+        asked = Arguments(env=name, stop=True, log=False, quiet=True, checkpoint=checkpoint, **changes)
+        for again in range(_TRAININGS):
+            with tempfile.TemporaryDirectory() as folder:
+                verifier = train(replace(asked, seed=seed + 1000 * again), Path(folder), truth)
+            if verifier.confirmed or truth.remaining == 0:
+                break
+
+    return solve
 
 
 AGENTS: dict[str, Agent] = {
@@ -72,5 +94,5 @@ AGENTS: dict[str, Agent] = {
     "tpe+surrogate": Agent("TPE, surrogate", True, on_surrogate(lambda seed: proposer(tpe(), 1000, seed))),
     "cma_es+surrogate": Agent("CMA-ES, surrogate", True, on_surrogate(lambda seed: proposer(cma_es(), 6000, seed))),
     "gradient": Agent("gradient, surrogate", True, on_surrogate(Ascent)),
-    "ppo": Agent("PPO, surrogate", True, _ppo),
+    "ppo": Agent("PPO, surrogate", True, ppo),
 }

@@ -1,4 +1,7 @@
-"""A checkpoint as `zsgym.sizing` needs it: differentiable from the sizing to validity and metrics of one circuit."""
+"""A checkpoint as `zsgym.sizing` needs it: differentiable from the sizing to validity and metrics of one circuit.
+
+And how much more than the targets an agent should ask for, so that an error of the surrogate does not decide.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +20,9 @@ from surrogate.data import MEASURED_FAILURES, TRANSIENT
 from surrogate.graph import group_features, topology_tensors
 from surrogate.model import SurrogateModel
 from surrogate.transforms import CLIP, Transform
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
+from zsgym.classes import Targets
 from zsgym.simulators.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -66,6 +72,28 @@ class DifferentiableSurrogate:
         if outcome.failure not in MEASURED_FAILURES:
             return outcome.metrics or {}
         return {name: value for name, value in outcome.raw.items() if name not in TRANSIENT}
+
+
+def guarded(checkpoint: Checkpoint, circuit: Circuit, targets: Targets, share: float) -> dict[str, float]:
+    """Targets tightened by a share of the surrogate's prediction interval.
+
+    An episode ends as soon as every spec is met; without a guard, training ends every episode right at the border,
+    where an error of the surrogate decides.
+
+    :param targets: metric -> SI value. :param share: 0 leaves them as they are, 1 moves them by half an interval.
+    :raises ConfigError: it is not such a share.
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ConfigError(f"guard is a share of the prediction interval, between 0 and 1, got {share}")
+    known = circuit.netlist_hash in checkpoint.topologies
+    calibration = checkpoint.calibration[circuit.netlist_hash if known else "pooled"]
+    tightened = {}
+    for name, target in targets.items():
+        k = circuit.metrics.names.index(name)
+        transform, half_width = checkpoint.normaliser.metrics[k], min(calibration.interval[k], 1.0)
+        normalised = transform.normalise(np.array(abs(target))) + circuit.metrics.signs[k] * share * half_width
+        tightened[name] = max(float(transform.restore(normalised)), 0.1 * abs(target))
+    return tightened
 
 
 def _coverage(checkpoint: Checkpoint) -> float:

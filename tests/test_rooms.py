@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "datasets": BELOW_EVALUATE | {"evaluate"},
     "sizing": BELOW_EVALUATE | {"evaluate"},
     "envs": BELOW_EVALUATE | {"evaluate", "sizing"},
+    "training": BELOW_EVALUATE | {"evaluate", "sizing", "envs"},
     "report": BELOW_EVALUATE | {"evaluate", "datasets", "sizing", "envs"},
     "cli": BELOW_EVALUATE | {"evaluate", "datasets", "sizing", "envs", "report"},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import signal
 import sys
 from pathlib import Path
@@ -13,36 +14,36 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from zsgym.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorMissingError
-from zsgym.metrics import METRIC_BY_NAME, METRIC_NAMES, Better
-from zsgym.simulators.surrogate import SurrogateSimulator
 
-from agents import ppo, ppo_callbacks
-from agents.ppo import Arguments, solver, train
-from agents.ppo_callbacks import MODEL, checkpoints, load_designs, newest_checkpoint
-from agents.ppo_designs import Verifier
-from agents.ppo_settings import guarded
+from agents import ppo
+from agents.ppo import Arguments, train
+from surrogate.checkpoint import Checkpoint, shipped
+from surrogate.sizing import guarded
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import nmcf
+from zsgym.base.errors import ConfigError, SampleLogError, SimulatorCrashError, SimulatorMissingError
+from zsgym.base.paths import data_root
 from zsgym.samples import read_samples
 from zsgym.simulators.ngspice import simulator
 from zsgym.sizing.problem import Problem
+from zsgym.training.checkpoints import DESIGNS, MODEL, checkpoint_path, checkpoints, newest_checkpoint
+from zsgym.training.runs import open_run
+from zsgym.training.verification import Verifier
 
 ROLLOUT = 32
-TINY = (
-    "n_envs=4 n_steps=8 batch_size=16 n_epochs=2 "
-    'policy_kwargs={"net_arch":[8],"log_std_init":-2} env_kwargs={"max_episode_steps":5}'
-)
+TINY: dict[str, Any] = {"n_envs": 4, "n_steps": 8, "batch_size": 16, "n_epochs": 2, "width": 8}
 ARGUMENTS = Arguments(
-    seed=3, steps=3 * ROLLOUT, set=TINY, evaluate_every=ROLLOUT, checkpoint_every=ROLLOUT, verify=2, quiet=True
+    seed=3, steps=3 * ROLLOUT, evaluate_every=ROLLOUT, checkpoint_every=ROLLOUT, verify=2, quiet=True, **TINY
 )
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    monkeypatch.setitem(ppo.EPISODES, "max_episode_steps", 5)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def run(folder: Path, truth: FakeSimulator | None = None, resume: bool = False, 
     arguments = dataclasses.replace(ARGUMENTS, **changes)
     folder.mkdir(exist_ok=True)
     with Problem(nmcf(), backend=truth or FakeSimulator(nmcf())) as problem:
-        return train(arguments, folder, problem, "test", newest_checkpoint(folder) if resume else None)
+        return train(arguments, folder, problem, newest_checkpoint(folder) if resume else None)
 
 
 def policy(folder: Path) -> dict[str, np.ndarray]:
@@ -74,9 +75,9 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert newest_checkpoint(one).name == newest_checkpoint(other).name
     for (name, a), b in zip(policy(one).items(), policy(other).values(), strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
-    first, second = load_designs(newest_checkpoint(one)), load_designs(newest_checkpoint(other))
-    np.testing.assert_array_equal(first[0].units, second[0].units)
-    assert [row.as_dict() for row in first[1]] == [row.as_dict() for row in second[1]]
+    first, second = (pickle.loads((newest_checkpoint(folder) / DESIGNS).read_bytes()) for folder in (one, other))
+    np.testing.assert_array_equal(first[0], second[0])
+    assert [row.as_dict() for row in first[2]] == [row.as_dict() for row in second[2]]
 
 
 @pytest.mark.usefixtures("fake")
@@ -127,14 +128,12 @@ class Crashing(FakeSimulator):
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("sde", [False, True])
-def test_a_crashed_run_resumes_to_the_bit(tmp_path: Path, sde: bool) -> None:
-    settings = f'{TINY} use_sde={sde} normalize={{"norm_obs":true}}'
-    run(tmp_path / "whole", set=settings)
+def test_a_crashed_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
     with pytest.raises(SimulatorCrashError):
-        run(tmp_path / "broken", Crashing(tmp_path / "broken"), set=settings)
+        run(tmp_path / "broken", Crashing(tmp_path / "broken"))
     assert newest_checkpoint(tmp_path / "broken").name < newest_checkpoint(tmp_path / "whole").name
-    run(tmp_path / "broken", resume=True, set=settings)
+    run(tmp_path / "broken", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
@@ -231,40 +230,18 @@ def test_seeds_decide_everything(tmp_path: Path) -> None:
     assert any((one[name] != other[name]).any() for name in one)
 
 
-@pytest.mark.parametrize(("confirmed_after", "expected"), [(1, [7]), (2, [7, 1007]), (9, [7, 1007, 2007])])
-def test_the_solver_begins_anew_until_a_design_is_confirmed(
-    confirmed_after: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seeds: list[int] = []
-
-    class Ended:
-        confirmed = property(lambda self: len(seeds) == confirmed_after)
-
-    monkeypatch.setattr(ppo, "train", lambda arguments, *_: seeds.append(arguments.seed) or Ended())
-    with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=5) as problem:
-        solver()(problem, 7)
-    assert seeds == expected
-
-
-@pytest.mark.usefixtures("fake")
-def test_the_solver_respects_the_budget(tmp_path: Path) -> None:
-    with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=3) as problem:
-        solver(steps=3 * ROLLOUT, set=TINY, evaluate_every=ROLLOUT, verify=2)(problem, 1)
-        assert problem.simulations == 3
-        assert problem.best is not None
-
-
 def test_guarded_targets_are_harder_by_a_share_of_the_interval() -> None:
-    circuit = nmcf()
-    surrogate = SurrogateSimulator(circuit)
+    circuit, checkpoint = nmcf(), Checkpoint.load(shipped())
     targets = dict(circuit.targets)
-    for name, target in guarded(circuit, targets, surrogate, 0.0).items():
+    for name, target in guarded(checkpoint, circuit, targets, 0.0).items():
         assert target == pytest.approx(targets[name], rel=1e-6)
-    half, whole = (guarded(circuit, targets, surrogate, share) for share in (0.5, 1.0))
+    half, whole = (guarded(checkpoint, circuit, targets, share) for share in (0.5, 1.0))
+    assert whole.keys() == targets.keys()
     for name, target in targets.items():
-        sign = 1.0 if METRIC_BY_NAME[name].better is Better.HIGH else -1.0
+        sign = 1.0 if circuit.metrics[name].higher_is_better else -1.0
         assert sign * target < sign * half[name] <= sign * whole[name]
-    assert whole.keys() <= set(METRIC_NAMES)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        guarded(checkpoint, circuit, targets, 2.0)
 
 
 def test_the_real_surrogate_is_trained_on_and_believed(tmp_path: Path) -> None:
@@ -280,14 +257,10 @@ def test_the_real_surrogate_is_trained_on_and_believed(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"goals": "rnadom"}, "random"),
-        ({"set": "learning_rte=1"}, "learning_rate"),
-        ({"set": "n_steps"}, "KEY=VALUE"),
-        ({"set": TINY + " learning_rate=fast"}, "with n_envs=4 .*: it is a positive number, or lin_NUMBER, got 'fast'"),
-        ({"set": TINY + " learning_rate=lin_-1"}, "lin_NUMBER, got 'lin_-1'"),
-        ({"set": TINY + " learning_rate=1e30"}, "training diverged; choose a smaller learning_rate"),
-        ({"guard": 2.0}, "between 0 and 1"),
-        ({"env": "zsgym/NMCX-v0"}, "zsgym/NMCF-v0"),
-        ({"config": "absent.yaml"}, "absent.yaml"),
+        ({"learning_rate": 1e30}, "training diverged; choose a smaller --learning-rate"),
+        ({"learning_rate": -1.0}, "--learning-rate must be positive, got -1.0"),
+        ({"n_envs": 0}, "--n-envs must be positive, got 0"),
+        ({"steps": -5}, "--steps must be positive, got -5"),
     ],
 )
 def test_mistakes_name_the_valid_choices(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -297,36 +270,59 @@ def test_mistakes_name_the_valid_choices(tmp_path: Path, changes: dict[str, Any]
 
 @pytest.mark.usefixtures("fake")
 def test_a_finished_run_is_not_resumed_for_nothing(tmp_path: Path) -> None:
-    (tmp_path / "arguments.json").write_text(json.dumps(dataclasses.asdict(ARGUMENTS)))
     run(tmp_path)
     with pytest.raises(ConfigError, match=r"finished after 96 steps: see designs\.json; a larger --steps continues"):
-        ppo._run(Arguments(resume=str(tmp_path)))
+        ppo.run(Arguments(resume=str(tmp_path)))
 
 
-@pytest.mark.parametrize("steps", [0, -5])
-def test_a_training_has_steps(steps: int) -> None:
-    with pytest.raises(ConfigError, match=f"at least 1, got {steps}"):
-        ppo._run(dataclasses.replace(ARGUMENTS, steps=steps))
-
-
+@pytest.mark.usefixtures("fake")
 def test_resume_takes_the_arguments_of_the_run(tmp_path: Path) -> None:
-    (tmp_path / "arguments.json").write_text(json.dumps(dataclasses.asdict(ARGUMENTS)))
-    assert ppo._resumed(Arguments(resume="x"), tmp_path) == ARGUMENTS
-    assert ppo._resumed(Arguments(resume="x", steps=7), tmp_path).steps == 7
+    run(tmp_path / "run")
+    (tmp_path / "run" / "designs.json").unlink()
+    place = str(tmp_path / "run")
+    last = newest_checkpoint(tmp_path / "run")
+    assert open_run(Arguments(resume=place), "ppo") == (ppo.complete(ARGUMENTS), tmp_path / "run", last)
+    assert open_run(Arguments(resume=place, steps=700), "ppo")[0].steps == 700
     with pytest.raises(ConfigError, match="only --steps"):
-        ppo._resumed(Arguments(resume="x", seed=2), tmp_path)
+        open_run(Arguments(resume=place, seed=2), "ppo")
     with pytest.raises(ConfigError, match="holds no run"):
-        ppo._resumed(Arguments(resume="x"), tmp_path / "absent")
+        open_run(Arguments(resume=str(tmp_path / "absent")), "ppo")
+    with pytest.raises(ConfigError, match=r"holds a run already: --resume .* continues it"):
+        open_run(Arguments(run=place), "ppo")
     with pytest.raises(ConfigError, match="no checkpoint"):
         newest_checkpoint(tmp_path)
 
 
+@pytest.mark.usefixtures("fake")
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    path = ppo_callbacks.checkpoint_path(tmp_path, 1)
+    path = checkpoint_path(tmp_path, 1)
     path.mkdir(parents=True)
-    (path / ppo_callbacks.DESIGNS).write_bytes(b"\x80")
+    (path / DESIGNS).write_bytes(b"\x80")
     with pytest.raises(ConfigError, match="is damaged"):
-        load_designs(path)
+        run(tmp_path, resume=True)
+
+
+def test_an_unknown_environment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="zsgym/NMCF-v0"):
+        ppo.run(dataclasses.replace(ARGUMENTS, env="zsgym/NMCX-v0", run=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_file_for_rl_zoo3_holds_the_same_hyperparameters() -> None:
+    """rl-baselines3-zoo calls one of them by another name, and builds the same environment from the file."""
+    file = yaml.safe_load((data_root() / "configs" / "agents" / "ppo.yaml").read_text())
+    mine = ppo.complete(Arguments())
+    for env in ("zsgym/NMCF-v0", "zsgym/NMCNR-v0"):
+        theirs = dict(file[env])
+        assert theirs.pop("env_kwargs") == {"backend": mine.backend, **ppo.EPISODES, "max_episode_steps": 20}
+        assert theirs.pop("n_timesteps") == mine.steps
+        assert theirs.pop("learning_rate") == f"lin_{mine.learning_rate:.1e}".replace("e-0", "e-")
+        assert theirs.pop("policy_kwargs") == {"net_arch": [mine.width, mine.width], "log_std_init": -1.0}
+        assert theirs.pop("vec_env_wrapper") == "zsgym.envs.rewards.SymlogReward"
+        assert theirs.pop("normalize") == {"norm_obs": False, "norm_reward": True, "clip_reward": 10.0}
+        assert theirs.pop("policy") == "MlpPolicy"
+        assert theirs == {name: getattr(mine, name) for name in theirs}
+        assert {"n_envs", "n_steps", "batch_size", "gamma", "gae_lambda", "clip_range", "ent_coef"} <= set(theirs)
 
 
 class NoWorkers:
@@ -349,7 +345,8 @@ def test_without_ngspice_nothing_starts_unless_it_is_not_needed(
 ) -> None:
     monkeypatch.setattr(simulator, "WorkerPool", NoWorkers)
     folder = tmp_path / "run"
-    options = ["ppo.py", "--run", str(folder), "--steps", str(ROLLOUT), "--set", TINY, "--quiet"]
+    tiny = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    options = ["ppo.py", "--run", str(folder), "--steps", str(ROLLOUT), "--quiet", *tiny]
     monkeypatch.setattr(sys, "argv", options)
     with pytest.raises(SystemExit, match=r"libngspice was not found\. With --spice-budget 0"):
         ppo.main()

@@ -12,8 +12,15 @@ from stable_baselines3.common.logger import configure
 
 def make_run(folder: Path, seed: int, offset: float, **changes: object) -> Path:
     folder.mkdir()
-    arguments = {"env": "zsgym/NMCF-v0", "specs": "", "goals": "fixed", "set": "", "seed": seed, "run": str(folder)}
-    (folder / "arguments.json").write_text(json.dumps(arguments | changes))
+    arguments = {
+        "env": "zsgym/NMCF-v0",
+        "specs": "",
+        "goals": "fixed",
+        "symlog": True,
+        "seed": seed,
+        "run": str(folder),
+    }
+    (folder / "arguments.json").write_text(json.dumps(arguments | {"run": str(folder)} | changes))
     logger = configure(str(folder), ["tensorboard"])
     for step in range(100, 1001, 100):
         logger.record("sizing/validity_rate", offset + step / 2000)
@@ -44,7 +51,7 @@ def test_the_script_writes_a_figure_and_its_numbers(
     folders = [
         make_run(tmp_path / "a", 1, 0.0),
         make_run(tmp_path / "b", 2, 0.0),
-        make_run(tmp_path / "c", 1, 0.2, set="x"),
+        make_run(tmp_path / "c", 1, 0.2, symlog=False),
     ]
     out = tmp_path / "out" / "curve"
     monkeypatch.setattr(

@@ -13,13 +13,14 @@ pytest.importorskip("optuna")
 pytest.importorskip("matplotlib")
 
 import sizing
+import sizing_agents
 import sizing_cells
 from sizing_agents import AGENTS, Agent
 from sizing_cells import Cell, cells, published, run_cells
 from sizing_tables import scores, table
 
 from tests.fakes import FakeSimulator
-from zsgym.circuits import Circuit
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.sizing.problem import BudgetSpent, Problem
 
 
@@ -144,3 +145,32 @@ def test_the_benchmark_writes_scores_and_figure(
     monkeypatch.setattr(sys, "argv", ["sizing.py", "--agents", "gradiant", *common])
     with pytest.raises(SystemExit, match=r"Did you mean 'gradient'\?"):
         sizing.main()
+
+
+@pytest.mark.parametrize(("confirmed_after", "expected"), [(1, [7]), (2, [7, 1007]), (9, [7, 1007, 2007])])
+def test_ppo_begins_anew_until_a_design_is_confirmed(
+    confirmed_after: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agents import ppo
+
+    seeds: list[int] = []
+
+    class Ended:
+        confirmed = property(lambda self: len(seeds) == confirmed_after)
+
+    monkeypatch.setattr(ppo, "train", lambda arguments, *_: seeds.append(arguments.seed) or Ended())
+    with Problem(load_circuit("nmcf"), backend=FakeSimulator(load_circuit("nmcf")), budget=5) as problem:
+        sizing_agents.ppo("")(problem, 7)
+    assert seeds == expected
+
+
+def test_ppo_respects_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    from agents import ppo
+
+    circuit = load_circuit("nmcf")
+    monkeypatch.setattr(ppo, "make_simulator", lambda *_, **__: FakeSimulator(circuit))
+    with Problem(circuit, backend=FakeSimulator(circuit), budget=3) as problem:
+        small = {"n_envs": 4, "n_steps": 8, "batch_size": 16, "width": 8, "steps": 96, "evaluate_every": 32}
+        sizing_agents.ppo("", verify=2, **small)(problem, 1)
+        assert problem.simulations == 3
+        assert problem.best is not None

@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import PPO
-from zsgym.metrics import METRIC_NAMES
-from zsgym.simulators.surrogate import SurrogateSimulator
-from zsgym.specs import spec_margins
 
-from agents import ppo_play
-from agents.ppo_designs import Archive
-from agents.ppo_play import Rehearsal, offer, play
+from surrogate.simulator import SurrogateSimulator
 from tests.surrogate.synthetic import nmcf
 from zsgym.envs.sb3 import SizingVecEnv
+from zsgym.training import rehearsal
+from zsgym.training.archive import Archive
+from zsgym.training.rehearsal import Rehearsal, play
 
-KWARGS = {"backend": "surrogate", "random_targets": "train", "action_mode": "delta", "max_episode_steps": 3}
+EPISODES = {"action_mode": "delta", "max_episode_steps": 3}
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +32,10 @@ def model(surrogate: SurrogateSimulator) -> PPO:
     return PPO("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=1, device="cpu")
 
 
-def info(works: bool, **changes: float) -> dict[str, Any]:
-    metrics = dict.fromkeys(METRIC_NAMES, 1.0) | changes
-    sizing = nmcf().known_good["robust"] | {"bias_current": metrics["gbw"] * 1e-6}
-    return {"sim_success": works, "metrics": metrics, "sizing": sizing}
-
-
-def test_working_sizings_are_offered_with_their_margins() -> None:
-    archive, targets = Archive.empty(len(nmcf().parameters)), {"gbw": 2.0, "power": 1.0}
-    margins = offer(archive, nmcf(), [info(True, gbw=1.0), info(False), info(True, gbw=4.0)], targets)
-    expected = [spec_margins(info(True, gbw=gbw)["metrics"], targets) for gbw in (1.0, 4.0)]
-    assert margins.tolist() == [[found["power"], found["gbw"]] for found in expected]  # in the order of METRIC_NAMES
-    assert archive.feasible == 1
-    best = nmcf().vector(info(True, gbw=4.0)["sizing"])
-    np.testing.assert_allclose(archive.units[0], nmcf().to_unit(np.array(best)))
-    assert offer(archive, nmcf(), [info(False)], targets).shape == (0, 2)
-
-
 def rehearsed(model: PPO, surrogate: SurrogateSimulator, steps: int = 64, seed: int = 1) -> Archive:
-    archive = Archive.empty(len(nmcf().parameters))
+    archive = Archive(nmcf(), {"power": 1e-4, "gbw": 1e6})
     model.num_timesteps = steps
-    Rehearsal(surrogate, {"power": 1e-4, "gbw": 1e6}, 16, KWARGS, seed)(model, archive)
+    Rehearsal(surrogate, 16, EPISODES, seed)(model, archive)
     return archive
 
 
@@ -83,27 +64,27 @@ def test_a_rehearsal_asks_for_the_targets_that_count(
 ) -> None:
     seen: list[np.ndarray] = []
 
-    def recorded(archive: Archive, env: SizingVecEnv, act: Any, targets: dict[str, float], seed: int) -> None:
+    def recorded(archive: Archive, env: SizingVecEnv, act: Any, seed: int) -> None:
         def watch(observations: np.ndarray) -> Any:
             seen.append(observations)
             return act(observations)
 
-        play(archive, env, watch, targets, seed)
+        play(archive, env, watch, seed)
 
-    monkeypatch.setattr(ppo_play, "play", recorded)
+    monkeypatch.setattr(rehearsal, "play", recorded)
     rehearsed(model, surrogate)
     assert len(seen) == 3
     n = len(nmcf().parameters)
     asked = np.array(seen)[..., n + 22 : n + 33]  # see docs/environments.md
     assert (asked == asked[0, 0]).all(), "the same targets in every episode, not random ones"
-    dropped = [i for i, name in enumerate(METRIC_NAMES) if name not in ("power", "gbw")]
+    dropped = [i for i, name in enumerate(nmcf().metrics.names) if name not in ("power", "gbw")]
     assert np.abs(asked[0, 0, dropped]).tolist() == [1.0] * 9
-    assert np.abs(asked[0, 0, [METRIC_NAMES.index("power"), METRIC_NAMES.index("gbw")]]).max() < 1.0
+    assert np.abs(asked[0, 0, [nmcf().metrics.names.index("power"), nmcf().metrics.names.index("gbw")]]).max() < 1.0
 
 
 def test_every_other_start_explores(model: PPO) -> None:
     observations = np.zeros((6, *(model.observation_space.shape or ())), np.float32)
-    actions = ppo_play.half_exploring(model)(observations)
+    actions = rehearsal.half_exploring(model)(observations)
     mean, _ = model.predict(observations, deterministic=True)
     np.testing.assert_array_equal(actions[::2], mean[::2])
     assert (actions[1::2] != mean[1::2]).any(axis=1).all()

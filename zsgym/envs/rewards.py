@@ -1,4 +1,4 @@
-"""Reward transforms as Stable-Baselines3 vector wrappers, importable by name from `configs/agents/*.yaml`."""
+"""Reward transforms as Stable-Baselines3 vector wrappers, which files of rl-baselines3-zoo can name."""
 
 from __future__ import annotations
 
