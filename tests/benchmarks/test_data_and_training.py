@@ -8,11 +8,11 @@ import data_sets
 import pytest
 import training_curves
 from curves import read_curves
-from zsgym.errors import ConfigError
 
 from surrogate.config import read_config
 from surrogate.train import train
 from tests.surrogate.synthetic import make_rows, nmcf, nmcnr, write_config, write_rows
+from zsgym.base.errors import ConfigError
 from zsgym.samples.manifest import write_manifest
 
 

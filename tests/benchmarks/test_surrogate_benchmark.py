@@ -30,19 +30,19 @@ from surrogate_scores import (
     validity_scores,
 )
 from surrogate_speed import measure_speed
-from zsgym.metrics import METRIC_NAMES
-from zsgym.simulators.surrogate import SurrogateSimulator
 
 from surrogate.config import read_config
 from surrogate.corpus import load_corpus
 from surrogate.data import Rows
 from surrogate.predict import Predictor
 from surrogate.scores import auroc, r_squared
+from surrogate.simulator import SurrogateSimulator
 from surrogate.train import train
 from tests.fakes import FakeSimulator
 from tests.surrogate.synthetic import make_rows, nmcf, nmcnr, untrained_checkpoint, write_config, write_rows
 from tests.surrogate.synthetic import vectors as drawn
-from zsgym.pdk.geometry import inside_models
+from zsgym.circuits.geometry import inside_models
+from zsgym.classes.amplifier import METRICS
 
 EFFORT = replace(QUICK, epochs=12, graph_epochs=3, tree_rounds=15, gp_rows=80, gp_tuning_rows=40)
 
@@ -149,7 +149,7 @@ def test_sizings_outside_the_models_count_as_caught_unless_they_work(data: Data)
 
 
 def test_errors_are_in_si_units_over_working_rows(data: Data) -> None:
-    rows, k = data.tests[0].rows, METRIC_NAMES.index("power")
+    rows, k = data.tests[0].rows, METRICS.names.index("power")
     metrics = rows.measured.copy()
     metrics[:, k] *= 1.1
     metrics[~rows.valid] = 1e9  # of no concern
@@ -169,7 +169,7 @@ def test_flips_and_whole_decisions_are_counted_apart(data: Data) -> None:
     easy = {"power": 1.0, "gbw": 1.0}
     assert decision_scores(rows, answers, easy)["true_passes"] == working
     metrics = answers.metrics.copy()
-    metrics[:, METRIC_NAMES.index("power")] = 2.0  # never meets the spec
+    metrics[:, METRICS.names.index("power")] = 2.0  # never meets the spec
     scores = decision_scores(rows, replace(answers, metrics=metrics), easy)
     assert scores["flips"] == {"power": 1.0, "gbw": 0.0}
     assert (scores["mean_flip"], scores["any_flip"]) == (0.5, 1.0)

@@ -231,7 +231,7 @@ def test_an_unknown_class_is_the_only_problem_of_its_sections(tmp_path: Path) ->
         ),
         (
             NETLIST + ".subckt b a\n.ends",
-            "subcircuit: this key is required unless the netlist defines one, or one that uses the others; it defines: ",
+            "subcircuit: this key is required unless the netlist defines one, or one that uses the others; it defines",
         ),
         (NETLIST.replace("C1", "Q1"), "amp.spice:5: 'q1' is a bipolar transistor, which is not simulated"),
         ("", "amp.spice: the netlist is empty"),

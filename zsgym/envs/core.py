@@ -86,7 +86,7 @@ class SizingCore:
         backend = arguments.pop("backend", DEFAULT_BACKEND)
         options = dict(arguments.pop("backend_options", None) or {})
         if "targets" in options:
-            raise ConfigError("targets are not an option of a backend here: give them to the environment, as targets=")
+            raise ConfigError("targets are not an option of a backend here: give them as targets=")
         workers = arguments.pop("workers", 1)
         log = arguments.pop("log", True)
         self.task = SizingTask.create(self.circuit, arguments)
