@@ -1,8 +1,9 @@
 """How outcomes of the same sizings differ between two revisions: labels, and the metrics of what works in both.
 
-    zsgym simulate nmcf --sizing rows.json --json > before.json     # under the earlier revision
-    zsgym simulate nmcf --sizing rows.json --json > after.json      # under the later one
-    python benchmarks/outcome_change.py nmcf before.json after.json
+    python benchmarks/outcome_change.py nmcf runs/change/nmcf --draw 300      # writes runs/change/nmcf.json
+    zsgym simulate nmcf --sizing runs/change/nmcf.json --json > runs/change/nmcf-before.json   # by the earlier revision
+    zsgym simulate nmcf --sizing runs/change/nmcf.json --json > runs/change/nmcf-after.json    # by the later one
+    python benchmarks/outcome_change.py nmcf runs/change/nmcf
 
 It prints a table, and with --out adds the figures of the circuit to a JSON file.
 """
@@ -19,6 +20,7 @@ from zsgym.base.files import write_text
 from zsgym.base.scripts import ending_in_one_line
 from zsgym.base.tables import table
 from zsgym.circuits import load_circuit
+from zsgym.datasets import make_strategy
 from zsgym.samples.manifest import provenance_of_this_process
 
 
@@ -45,12 +47,19 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("circuit", help="name or file of the circuit")
-    parser.add_argument("before", type=Path, help="what zsgym simulate --json printed under the earlier revision")
-    parser.add_argument("after", type=Path, help="the same of the later one")
+    parser.add_argument("files", type=Path, help="what the names of the files begin with: see above")
+    parser.add_argument("--draw", type=int, metavar="N", help="write N sizings of the targeted strategy, and no more")
+    parser.add_argument("--seed", type=int, default=11, help="of the draw (default: 11)")
     parser.add_argument("--out", type=Path, help="JSON file to add the figures to")
     arguments = parser.parse_args()
     circuit = load_circuit(arguments.circuit)
-    outcomes = [json.loads(path.read_text())["outcomes"] for path in (arguments.before, arguments.after)]
+    stem = arguments.files
+    if arguments.draw:
+        drawn = make_strategy("targeted", circuit, []).propose(arguments.seed, range(arguments.draw))
+        write_text(stem.with_name(f"{stem.name}.json"), json.dumps(drawn) + "\n")
+        return
+    paths = [stem.with_name(f"{stem.name}-{side}.json") for side in ("before", "after")]
+    outcomes = [json.loads(path.read_text())["outcomes"] for path in paths]
     found = change(outcomes[0], outcomes[1], circuit.metrics.names)
     rows = [[name, *(f"{value:.2g}" for value in numbers.values())] for name, numbers in found["metrics"].items()]
     print(f"{circuit.name}: {found['sizings']} sizings, {found['work_in_both']} work in both")

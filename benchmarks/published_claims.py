@@ -50,7 +50,7 @@ def _few_simulations() -> list[str]:
 
 
 def _searched_directly() -> list[str]:
-    return ["the same without one", f"CMA-ES in ngspice: {_median_calls('cma_es+ngspice')}", _proof("sizing")]
+    return ["the same without one", f"CMA-ES in ngspice: {_median_calls('cma_es')}", _proof("sizing")]
 
 
 def _median_calls(agent: str) -> str:
