@@ -15,8 +15,8 @@ import functools
 import math
 import os
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any, Self
 
 from zsgym.base.errors import (
@@ -207,22 +207,30 @@ class Evaluator:
 
     def _answers(self, cases: Cases, targets: Sequence[Mapping[str, float]] | None) -> list[Outcome]:
         if self._executor is not None:
-            outcomes = self._spread(self._executor, cases)
-        elif targets is not None and isinstance(self.simulator, TargetAware):
-            outcomes = self.simulator.simulate_for(targets, cases, errors="return")
+            outcomes = self._spread(self._executor, cases, targets)
         else:
-            outcomes = self.simulator.simulate(cases, errors="return")
+            outcomes = _simulate(self.simulator, cases, targets)
         if len(outcomes) != len(cases):
             raise SimulatorOutputError(f"{self.simulator.name} gave {len(outcomes)} outcomes for {len(cases)} cases")
         for outcome in outcomes:
-            _check(outcome, cases.circuit.metrics.names, self.simulator.name, self.policy)
+            _check(outcome, cases.circuit.metrics.names, self.simulator.name)
         return outcomes
 
-    def _spread(self, executor: Executor, cases: Cases) -> list[Outcome]:
+    def _spread(self, executor: Executor, cases: Cases, targets: Sequence[Mapping[str, float]] | None) -> list[Outcome]:
         copy = pickle.dumps(self.simulator)
-        parts = [cases[start : start + _CASES_PER_TASK] for start in range(0, len(cases), _CASES_PER_TASK)]
-        futures = [executor.submit(_simulate_elsewhere, copy, part) for part in parts]
-        return [outcome for future, part in zip(futures, parts, strict=True) for outcome in _result(future, part)]
+        parts = [slice(start, start + _CASES_PER_TASK) for start in range(0, len(cases), _CASES_PER_TASK)]
+        futures: list[Future[list[Outcome]]] = []
+        try:
+            for part in parts:
+                futures.append(_submit(executor, copy, cases[part], None if targets is None else targets[part]))
+            return [
+                outcome
+                for future, part in zip(futures, parts, strict=True)
+                for outcome in _result(future, len(cases[part]))
+            ]
+        finally:
+            for future in futures:
+                future.cancel()  # nobody waits any longer for what was interrupted
 
 
 def check_log_place(log: LogPlace) -> None:
@@ -242,26 +250,45 @@ def _unpickled(copy: bytes) -> Simulator:
     return pickle.loads(copy)  # type: ignore[no-any-return]
 
 
-def _simulate_elsewhere(copy: bytes, cases: Cases) -> list[Outcome]:
-    return _unpickled(copy).simulate(cases, errors="return")
+def _simulate(simulator: Simulator, cases: Cases, targets: Sequence[Mapping[str, float]] | None) -> list[Outcome]:
+    if targets is not None and isinstance(simulator, TargetAware):
+        return simulator.simulate_for(targets, cases, errors="return")
+    return simulator.simulate(cases, errors="return")
 
 
-def _result(future: Any, part: Cases) -> Iterable[Outcome]:
+def _simulate_elsewhere(copy: bytes, cases: Cases, targets: Sequence[Mapping[str, float]] | None) -> list[Outcome]:
+    return _simulate(_unpickled(copy), cases, targets)
+
+
+def _submit(
+    executor: Executor, copy: bytes, cases: Cases, targets: Sequence[Mapping[str, float]] | None
+) -> Future[list[Outcome]]:
+    try:
+        return executor.submit(_simulate_elsewhere, copy, cases, targets)
+    except RuntimeError as error:  # a pool that has lost a worker takes no more tasks
+        refused: Future[list[Outcome]] = Future()
+        refused.set_exception(error)
+        return refused
+
+
+def _result(future: Future[list[Outcome]], count: int) -> list[Outcome]:
     """The outcomes of one task; a worker that died is an infrastructure error of every case that it had."""
     try:
-        return future.result()  # type: ignore[no-any-return]
+        return future.result()
+    except SimulatorError as error:
+        lost = error
     except ZsgymError:
         raise
     except Exception as error:
         lost = SimulatorError(f"a worker of the executor failed: {error!r}")
-        return [Outcome(Status.INFRASTRUCTURE_ERROR, error=lost)] * len(part)
+    return [Outcome(Status.INFRASTRUCTURE_ERROR, error=lost)] * count
 
 
 def _of_errors(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in ErrorRecord.model_fields}
 
 
-def _check(outcome: Outcome, names: Sequence[str], backend: str, policy: str | None) -> None:
+def _check(outcome: Outcome, names: Sequence[str], backend: str) -> None:
     """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN."""
     if not outcome.success:
         return
