@@ -70,42 +70,42 @@ def _validity() -> list[str]:
         inside = models["fast"]["validity"]["in_bin"]
         circuit = name.split("-")[0].split(",")[0].upper()
         widest[circuit] = max(widest.get(circuit, (0, 0.0)), (inside["rows"], inside["auroc"]))
-    told = ", ".join(f"{circuit} {auroc:.4f}" for circuit, (_, auroc) in widest.items())
-    return ["it knows what fails", f"AUROC on held-out rows inside the models: {told}", _proof("surrogate_vs_spice")]
+    figure = ", ".join(f"{circuit} {auroc:.4f}" for circuit, (_, auroc) in widest.items())
+    return ["it knows what fails", f"AUROC on held-out rows inside the models: {figure}", _proof("surrogate_vs_spice")]
 
 
 def _unseen_goals() -> list[str]:
-    told = []
+    figure = []
     for circuit in ("nmcf", "nmcnr"):
         s = read(f"goals_{circuit}")["summary"]
-        told.append(f"{circuit.upper()} {round(s['met'] * s['goals'])} of {s['goals']}")
+        figure.append(f"{circuit.upper()} {round(s['met'] * s['goals'])} of {s['goals']}")
     proof = "[`agents/evaluate_goals.py`](agents/evaluate_goals.py), [docs/agents.md](docs/agents.md)"
-    return ["one policy sizes for targets that it never saw", f"met in ngspice: {', '.join(told)}", proof]
+    return ["one policy sizes for targets that it never saw", f"met in ngspice: {', '.join(figure)}", proof]
 
 
 def _steps() -> list[str]:
     results = read("env_speed")["results"]
     trained = [r for r in results if (r["what"], r["log"], r["backend"]) == ("PPO", True, "surrogate")]
     fast = max(trained, key=lambda r: r["steps_per_s"])
-    told = f"{fast['steps_per_s']:,.0f} steps per second with the log on"
-    return ["PPO trains on a laptop", told, _proof("env_speed")]
+    figure = f"{fast['steps_per_s']:,.0f} steps per second with the log on"
+    return ["PPO trains on a laptop", figure, _proof("env_speed")]
 
 
 def _loop() -> list[str]:
     points = read("retrain_rounds")["runs"][-1]["points"]
     shares = [percent(p["claims"]["confirmed"] / max(p["claims"]["designs"], 1)) for p in (points[0], points[-1])]
-    told = f"designs confirmed: {shares[0]} before, {shares[1]} after {points[-1]['simulations']:,} simulations"
-    return ["a weak surrogate is mended by its own mistakes", told, _proof("retrain_rounds", "retraining")]
+    figure = f"designs confirmed: {shares[0]} before, {shares[1]} after {points[-1]['simulations']:,} simulations"
+    return ["a weak surrogate is mended by its own mistakes", figure, _proof("retrain_rounds", "retraining")]
 
 
 def _blind() -> list[str]:
     result = read("zero_shot")
     aurocs = [point["validity"]["auroc"] for key, point in result["points"].items() if ", 0 rows," in key]
-    told = f"AUROC {min(aurocs):.2f} on {result['new_topology'].upper()}, when only the other circuit was learnt"
-    return ["**weak:** a topology that it never saw is mostly guessed", told, _proof("zero_shot", "surrogate")]
+    figure = f"AUROC {min(aurocs):.2f} on {result['new_topology'].upper()}, when only the other circuit was learnt"
+    return ["**weak:** a topology that it never saw is mostly guessed", figure, _proof("zero_shot", "surrogate")]
 
 
 def _mutants() -> list[list[str]]:
     result = read("mutants")
-    told = f"{result['killed']} of {result['mutants']} faults put in on purpose"
-    return [["the tests bite", told, "[`benchmarks/mutants.py`](benchmarks/mutants.py)"]]
+    figure = f"{result['killed']} of {result['mutants']} faults put in on purpose"
+    return [["the tests bite", figure, "[`benchmarks/mutants.py`](benchmarks/mutants.py)"]]

@@ -120,7 +120,7 @@ def judged(simulator: SurrogateSimulator, vectors: FloatArray, targets: Sequence
     for case, vector, wanted, outcome in zip(cases, vectors, targets, simulator.simulate(cases), strict=True):
         problem = Problem(circuit, backend=simulator, targets=exactly(circuit.targets, wanted))
         unit = np.clip(circuit.to_unit(vector), -1.0, 1.0)
-        claims.append(Claim(problem.judge(unit, case.sizing, outcome), wanted))
+        claims.append(Claim(problem.design_of(unit, case.sizing, outcome), wanted))
     return claims
 
 

@@ -79,7 +79,7 @@ class Crowd(Belief):
                     low[i, 0, k] = bounds[0] if better is Better.LOW_MAGNITUDE else bounds[1]
         self._lowest, self._highest = torch.from_numpy(low), torch.from_numpy(high)  # (S, 1, K)
 
-    def judge(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def predict(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Logarithm of the probability of being feasible (S, B), and of working p_valid (S, B).
 
         :param positions: (S, B, n) logarithmic positions in [0, 1]; counts are rounded.
@@ -109,13 +109,13 @@ def search(simulator: SurrogateSimulator, settings: SearchSettings, rng: np.rand
     ]
     crowd = Crowd(simulator.checkpoint, circuit, targets)
     asked = rng.random((settings.searches, settings.starts, n))
-    values, p_valid = crowd.judge(asked)
+    values, p_valid = crowd.predict(asked)
     best, best_value = _best_of(asked, values)
     strategies = _strategies(best, settings, rng)
     visited, chances = [asked], [p_valid]
     for _ in tqdm(range(settings.generations), desc="search", unit="generation", leave=False):
         asked = np.array([strategy.ask() for strategy in strategies])
-        values, p_valid = crowd.judge(asked)
+        values, p_valid = crowd.predict(asked)
         for strategy, positions, own in zip(strategies, asked, values, strict=True):
             strategy.tell(list(positions), (-own).tolist())
         found, value = _best_of(asked, values)

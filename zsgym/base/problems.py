@@ -71,8 +71,8 @@ def unlike(given: Iterable[str], wanted: Iterable[str], noun: str = "parameter")
         problems.append(f"unknown {noun} {unknown[0]!r}. {did_you_mean(unknown[0], names)}")
     elif unknown:
         near = {name: difflib.get_close_matches(str(name), names, n=1) for name in unknown}
-        told = [f"{name!r} (did you mean {near[name][0]!r}?)" if near[name] else repr(name) for name in unknown]
-        problems.append(f"unknown {noun}s {', '.join(told)}. Valid: {', '.join(names) or 'none'}")
+        guesses = [f"{name!r} (did you mean {near[name][0]!r}?)" if near[name] else repr(name) for name in unknown]
+        problems.append(f"unknown {noun}s {', '.join(guesses)}. Valid: {', '.join(names) or 'none'}")
     if missing:
         every = bool(unknown) and len(missing) == len(names)
         problems.append("missing " + ("every one of them" if every else ", ".join(missing)))

@@ -103,8 +103,8 @@ def _generate(options: argparse.Namespace) -> int:
 def _describe(counts: Counts) -> str:
     reasons = ", ".join(f"{reason} {number}" for reason, number in counts.failures.most_common())
     share = counts.working / max(counts.rows, 1)
-    told = f"{counted(counts.rows, 'row')}, {counts.working} {_work(counts.working)} ({share:.1%})"
-    return told + (f"; failures: {reasons}" if reasons else "")
+    text = f"{counted(counts.rows, 'row')}, {counts.working} {_work(counts.working)} ({share:.1%})"
+    return text + (f"; failures: {reasons}" if reasons else "")
 
 
 def _work(number: int) -> str:

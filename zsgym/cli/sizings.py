@@ -164,13 +164,13 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _warn_of_unusual(sizings: Sequence[Mapping[str, float]], circuit: Circuit) -> None:
     """One line about the first sizing with unusual values, and how many more there are: often a wrong unit."""
-    found = [(position, told) for position, s in enumerate(sizings, start=1) if (told := _unusual(s, circuit))]
+    found = [(position, oddities) for position, s in enumerate(sizings, start=1) if (oddities := _unusual(s, circuit))]
     if not found:
         return
-    position, told = found[0]
-    text = _which(position, sizings) + "; ".join(told[:_MOST_NAMED])
-    if len(told) > _MOST_NAMED:
-        text += f"; and {counted(len(told) - _MOST_NAMED, 'value')} more"
+    position, oddities = found[0]
+    text = _which(position, sizings) + "; ".join(oddities[:_MOST_NAMED])
+    if len(oddities) > _MOST_NAMED:
+        text += f"; and {counted(len(oddities) - _MOST_NAMED, 'value')} more"
     if len(found) > 1:
         text += f" (and {counted(len(found) - 1, 'sizing')} more with such values)"
     warnings.warn(text, stacklevel=2)
@@ -178,11 +178,11 @@ def _warn_of_unusual(sizings: Sequence[Mapping[str, float]], circuit: Circuit) -
 
 def _unusual(sizing: Mapping[str, float], circuit: Circuit) -> list[str]:
     """The values outside their bounds, and the counts that are not whole numbers, with the declared units."""
-    told = []
+    oddities = []
     for p in circuit.parameters:
         value, unit = sizing[p.name], "" if p.unit == "count" else f" {p.unit}"
         if not p.low * (1.0 - _ROUNDING) <= value <= p.high * (1.0 + _ROUNDING):
-            told.append(f"{p.name}={value:.10g}{unit} lies outside its bounds, {p.low:g} to {p.high:g}{unit}")
+            oddities.append(f"{p.name}={value:.10g}{unit} lies outside its bounds, {p.low:g} to {p.high:g}{unit}")
         elif p.integer and not value.is_integer():
-            told.append(f"{p.name}={value:.10g} is a count, and no whole number")
-    return told
+            oddities.append(f"{p.name}={value:.10g} is a count, and not a whole number")
+    return oddities

@@ -20,8 +20,8 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
     """The options that change what is asked for."""
     group = parser.add_argument_group(
         "specs",
-        "By default those of the circuit (zsgym circuits NAME). A target is a number in SI units. Suffixes are those of\n"
-        "SPICE, where m is milli and meg is mega: gbw=2meg, power=60u, settling_time=500n. The unit may follow.",
+        "By default those of the circuit (zsgym circuits NAME). A target is a number in SI units. Suffixes are those\n"
+        "of SPICE, where m is milli and meg is mega: gbw=2meg, power=60u. The unit may follow.",
     )
     group.add_argument("--specs", metavar="NAME|FILE.yaml", help="a named set of specs, or a file with changed targets")
     group.add_argument(

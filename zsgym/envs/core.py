@@ -22,7 +22,7 @@ from zsgym import simulators
 from zsgym.base.errors import ConfigError
 from zsgym.base.problems import did_you_mean
 from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit, Sizing, load_circuit
-from zsgym.envs.state import Judgement, State, judge
+from zsgym.envs.state import Assessment, State, assess
 from zsgym.envs.task import SizingTask, TaskArguments
 from zsgym.evaluate import Evaluator, LogPlace, check_log_place, error_of
 from zsgym.simulators.base import Simulator, policy_name
@@ -203,10 +203,10 @@ class SizingCore:
         }
 
     def _run(self, moves: Sequence[_Move]) -> list[State]:
-        """Simulate, judge, log; only then do the new states take effect."""
+        """Simulate, assess, log; only then do the new states take effect."""
         cases = self.circuit.cases([move.sizing for move in moves], self.task.conditions)
         outcomes = self._simulate(cases, moves)
-        judgements = judge(
+        assessments = assess(
             self.circuit.metrics,
             np.stack([move.unit for move in moves]),
             outcomes,
@@ -215,8 +215,8 @@ class SizingCore:
         )
         episodes = self._episodes
         states = []
-        for move, outcome, judgement in zip(moves, outcomes, judgements, strict=True):
-            states.append(self._state(move, outcome, judgement, episodes))
+        for move, outcome, assessment in zip(moves, outcomes, assessments, strict=True):
+            states.append(self._state(move, outcome, assessment, episodes))
             episodes += move.previous is None
         shared = {"env_id": self.env_id, "environment": self._environment()}
         # All or none: a step of a batch that cannot be logged has not happened in any of its environments.
@@ -243,7 +243,7 @@ class SizingCore:
             raise error
         return outcomes
 
-    def _state(self, move: _Move, outcome: Outcome, judgement: Judgement, next_episode: int) -> State:
+    def _state(self, move: _Move, outcome: Outcome, assessment: Assessment, next_episode: int) -> State:
         previous = move.previous
         return State(
             episode=next_episode if previous is None else previous.episode,
@@ -255,7 +255,7 @@ class SizingCore:
             metric_set=self.circuit.metrics,
             targets=move.targets,
             outcome=outcome,
-            judgement=judgement,
+            assessment=assessment,
             failure_reward=self.task.failure_reward,
             step_limit=self.step_limit,
             action=move.action,

@@ -38,7 +38,7 @@ from zsgym.circuits import Circuit
 from zsgym.classes.specs import FAILURE_REWARD
 from zsgym.envs.observation import action_space, observation_space
 from zsgym.envs.registration import env_id
-from zsgym.envs.state import Judgement, judge
+from zsgym.envs.state import Assessment, assess
 from zsgym.samples import Sample, read_samples
 from zsgym.samples.export import check_circuit
 from zsgym.samples.manifest import provenance_of_this_process
@@ -61,7 +61,7 @@ class LoggedStep:
     failure: str
     sizing: dict[str, float]
     targets: dict[str, float]
-    judgement: Judgement
+    assessment: Assessment
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,13 @@ def logged_episodes(
     environments: dict[tuple[str, str, int], str | None] = {}
     rows = (row for row in read_samples(directory) if row.circuit == circuit.name and row.episode is not None)
     for chunk in _chunks(rows):
-        for row, judgement in zip(chunk, _judged(circuit, chunk), strict=True):
+        for row, assessment in zip(chunk, _judged(circuit, chunk), strict=True):
             key = (row.writer or "", row.env_id or "", row.episode or 0)
             if row.predicted and not include_predicted:
                 unfit[key] = "answered by a surrogate"
             elif row.targets is None:
                 unfit[key] = "logged without targets"
-            kept.setdefault(key, []).append(_step(row, judgement))
+            kept.setdefault(key, []).append(_step(row, assessment))
             environments[key] = row.environment
     episodes = []
     seeds: set[tuple[str, int | None]] = set()
@@ -144,12 +144,12 @@ def _chunks(rows: Iterable[Sample]) -> Iterator[list[Sample]]:
         yield chunk
 
 
-def _judged(circuit: Circuit, rows: Sequence[Sample]) -> list[Judgement]:
+def _judged(circuit: Circuit, rows: Sequence[Sample]) -> list[Assessment]:
     for row in rows:
         check_circuit(circuit, row)
     outcomes = [_outcome(row) for row in rows]
     # The failure reward is a matter of the environment's arguments; the log says what it was.
-    return judge(circuit.metrics, _units(circuit, rows), outcomes, [row.targets or {} for row in rows], FAILURE_REWARD)
+    return assess(circuit.metrics, _units(circuit, rows), outcomes, [row.targets or {} for row in rows], FAILURE_REWARD)
 
 
 def _outcome(row: Sample) -> Outcome:
@@ -166,7 +166,7 @@ def _units(circuit: Circuit, rows: Sequence[Sample]) -> NDArray[np.float64]:
     return np.where(absolute[:, None], actions, known)
 
 
-def _step(row: Sample, judgement: Judgement) -> LoggedStep:
+def _step(row: Sample, assessment: Assessment) -> LoggedStep:
     return LoggedStep(
         row.step or 0,
         row.seed,
@@ -177,7 +177,7 @@ def _step(row: Sample, judgement: Judgement) -> LoggedStep:
         str(row.failure or ""),
         row.sizing,
         row.targets or {},
-        judgement,
+        assessment,
     )
 
 
@@ -241,7 +241,7 @@ def export_minari(
 
 def _buffer(circuit: Circuit, episode: LoggedEpisode) -> dict[str, Any]:
     """The fields of Minari's EpisodeBuffer. Infos have the names of the environment's and T + 1 entries."""
-    judged = [step.judgement for step in episode.steps]
+    judged = [step.assessment for step in episode.steps]
     moves = episode.steps[1:]
     last = moves[-1]
     truncations = np.zeros(len(moves), dtype=bool)

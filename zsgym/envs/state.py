@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Assessment:
     """What one answer is worth; sequences are in the order of the circuit's metrics.
 
     metrics: SI units, 0 when the circuit does not work. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
@@ -38,13 +38,13 @@ class Judgement:
     observation: NDArray[np.float32]
 
 
-def judge(
+def assess(
     metric_set: MetricSet,
     units: FloatArray,
     outcomes: Sequence[Outcome],
     targets: Sequence[Mapping[str, float]],
     failure_reward: float,
-) -> list[Judgement]:
+) -> list[Assessment]:
     """Judge a batch of answers.
 
     :param units: (B, parameters) normalised sizings. :param targets: of each, metric -> SI value.
@@ -63,7 +63,7 @@ def judge(
     seen = observations(metric_set, units, metrics, margins, wanted, works)
     return list(
         map(
-            Judgement,
+            Assessment,
             np.where(works[:, None], metrics, 0.0).tolist(),
             margins.tolist(),
             terms.tolist(),
@@ -94,7 +94,7 @@ class State:
     metric_set: MetricSet
     targets: Mapping[str, float]
     outcome: Outcome
-    judgement: Judgement
+    assessment: Assessment
     failure_reward: float
     step_limit: int | None
     action: FloatArray | None
@@ -108,13 +108,13 @@ class State:
     @property
     def margins(self) -> Mapping[str, float]:
         """Spec -> margin in [-1, 1]; -1 for every spec of a circuit that does not work."""
-        pairs = zip(self.metric_set.names, self.judgement.margins, strict=True)
+        pairs = zip(self.metric_set.names, self.assessment.margins, strict=True)
         return {name: margin for name, margin in pairs if name in self.targets}
 
     @property
     def reward(self) -> float:
         """The failure reward, or for a working circuit the sum of its missed margins (0 when every spec is met)."""
-        return self.judgement.reward
+        return self.assessment.reward
 
     @property
     def rewards(self) -> tuple[float, ...]:
@@ -124,7 +124,7 @@ class State:
     @property
     def is_success(self) -> bool:
         """True when the circuit works and meets every spec."""
-        return self.judgement.is_success
+        return self.assessment.is_success
 
     @property
     def terminated(self) -> bool:
@@ -161,7 +161,7 @@ class State:
 
     def observation(self) -> NDArray[np.float32]:
         """A new observation vector, see `zsgym.envs.observation`."""
-        return self.judgement.observation.copy()
+        return self.assessment.observation.copy()
 
     def info(self) -> dict[str, Any]:
         """A new `info`: always the same keys and types, finite numbers only, nothing that a seed does not reproduce.
@@ -169,7 +169,7 @@ class State:
         Types are fixed because a vector environment gives a whole column the type of the first entry that it sees.
         Metrics of a circuit that does not work are 0.0: `sim_success` says whether they mean anything.
         """
-        judged = self.judgement
+        judged = self.assessment
         works = self.outcome.success
         terms = dict(zip(self.metric_set.names, judged.terms, strict=True))
         terms["failure"] = 0.0 if works else self.failure_reward

@@ -134,10 +134,10 @@ def _plain_resistor(name: str, model: str, nets: list[str], values: Mapping[str,
     width, length, count = (constant(values[key]) if key in values else 1.0 for key in "wlm")
     ohm = resistance(model, width, length) if count is not None and count > 0 else None
     size = "1k" if ohm is None or count is None else _short(ohm / count)
-    told = "with its own value" if ohm is None else "as large as the library's at 27 C and small voltages"
+    accuracy = "with its own value" if ohm is None else "as large as the library's at 27 C and small voltages"
     return (
         f"{model!r} is not read yet, because it depends on voltage, temperature and what is below it: write a plain "
-        f"resistor such as `{_plain('r', name, nets)} {size}`, {told}"
+        f"resistor such as `{_plain('r', name, nets)} {size}`, {accuracy}"
     )
 
 

@@ -172,10 +172,10 @@ def _floating(
         names = ", ".join(map(repr, sorted(group & pins.keys())))
         on_group = [pin for member in sorted(group) for pin in pins.get(member, ())]
         listed = list(dict.fromkeys(_pin(*pin) for pin in on_group))
-        told = ", ".join(listed[:_MOST_NAMED]) + (", ..." if len(listed) > _MOST_NAMED else "")
+        where = ", ".join(listed[:_MOST_NAMED]) + (", ..." if len(listed) > _MOST_NAMED else "")
         sources = [repr(device.name) for device, _ in on_group if device.kind == "isource"]
         why = f"the current of {sources[0]} has nowhere to go" if sources else "nothing sets its voltage"
-        yield f"{connected[0][0].where}: net {names} has no path for direct current ({told}): {why}"
+        yield f"{connected[0][0].where}: net {names} has no path for direct current ({where}): {why}"
 
 
 def _pin(device: Device, pin: str) -> str:

@@ -276,8 +276,8 @@ def _check_options(line: Line) -> None:
 
     :raises LineError: one does.
     """
-    for name, (value, told) in _FIXED_OPTIONS.items():
+    for name, (value, simulated) in _FIXED_OPTIONS.items():
         found = re.search(rf"\b{name}\s*=\s*(\S+)", line.text)
         number = parse_number(found[1]) if found else value
         if number != value:
-            line.fail(f".option {name} changes what the devices are; {name}={told} is simulated: leave it out")
+            line.fail(f".option {name} changes what the devices are; {name}={simulated} is simulated: leave it out")

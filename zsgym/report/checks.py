@@ -18,9 +18,9 @@ def checks_table(raw: Raw, checks: Iterable[Check]) -> str:
     rows = []
     for check in checks:
         limit = check.limit
-        told = {True: '<span class="yes">passed</span>', False: '<span class="no">missed</span>', None: "not reached"}
+        state = {True: '<span class="yes">passed</span>', False: '<span class="no">missed</span>', None: "not reached"}
         kept = limit.kept(raw)
         measured = MISSING if kept is None else typeset(limit.measured(raw))
         reason = check.failure.replace("_", " ")
-        rows.append([limit.title, measured, typeset(limit.in_words), told[kept], reason])
+        rows.append([limit.title, measured, typeset(limit.in_words), state[kept], reason])
     return html_table(headers, rows, "checks stack")

@@ -196,9 +196,9 @@ def verdict(evidence: Evidence) -> tuple[str, str]:
         return "bad", f"Does not work: {reason}" if verified else "Predicted to fail"
     met = sum(margin >= 0.0 for margin in margins.values())
     if len(margins) == 1:
-        told = "its one spec" if met else "0 of 1 spec"
+        specs = "its one spec" if met else "0 of 1 spec"
     else:
-        told = f"all {len(margins)} specs" if met == len(margins) else f"{met} of {len(margins)} specs"
+        specs = f"all {len(margins)} specs" if met == len(margins) else f"{met} of {len(margins)} specs"
     if not verified:
-        return "unknown", f"Predicted to meet {told}; not verified"
-    return ("good" if met == len(margins) else "fair"), f"Works and meets {told}"
+        return "unknown", f"Predicted to meet {specs}; not verified"
+    return ("good" if met == len(margins) else "fair"), f"Works and meets {specs}"

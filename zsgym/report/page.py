@@ -86,11 +86,11 @@ def _section(title: str, body: str, hint: str = "") -> str:
 def _header(evidence: Evidence) -> str:
     circuit, conditions = evidence.request.circuit, evidence.request.conditions
     kind, sentence = verdict(evidence)
-    told = f"SKY130, {conditions.in_words()}"
+    asked = f"SKY130, {conditions.in_words()}"
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in evidence.notes)
     return (
         f"<header><div><h1>{escape(circuit.name.upper())} design report</h1><p>{escape(circuit.title)}</p>"
-        f'<p>{escape(told)}</p><span class="verdict {kind}">{escape(sentence)}</span>{notes}</div></header>'
+        f'<p>{escape(asked)}</p><span class="verdict {kind}">{escape(sentence)}</span>{notes}</div></header>'
     )
 
 
@@ -136,11 +136,11 @@ def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
     margin = evidence.margins.get(metric.name)
     direction = "≥" if metric.higher_is_better else "≤"
     wanted = "no target" if target is None else f"{direction} {printed(metric.magnitude(target), metric.unit)}"
-    told = MISSING
+    signed = MISSING
     if margin is not None:
-        told = f'<span class="{"yes" if margin >= 0.0 else "no"}">{_signed(margin)}</span>'
+        signed = f'<span class="{"yes" if margin >= 0.0 else "no"}">{_signed(margin)}</span>'
     name = f'{escape(metric.name)}<span class="sub">{escape(metric.title)}</span>'
-    return [name, f'<b>{printed(value, metric.unit)}</b><span class="sub">{wanted}</span>', told, _bar(margin)]
+    return [name, f'<b>{printed(value, metric.unit)}</b><span class="sub">{wanted}</span>', signed, _bar(margin)]
 
 
 def _predicted_cells(metric: Metric, evidence: Evidence) -> list[str]:
@@ -148,9 +148,9 @@ def _predicted_cells(metric: Metric, evidence: Evidence) -> list[str]:
     if prediction is None or prediction.metrics is None or prediction.uncertainty is None:
         return [MISSING, MISSING, ""]
     low, high = prediction.uncertainty[metric.name]
-    told = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: ""}
+    covers = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: ""}
     interval = f"<small>{printed(low, metric.unit)} … {printed(high, metric.unit)}</small>"
-    return [printed(prediction.metrics[metric.name], metric.unit), interval, told[evidence.covered(metric.name)]]
+    return [printed(prediction.metrics[metric.name], metric.unit), interval, covers[evidence.covered(metric.name)]]
 
 
 def _signed(margin: float) -> str:
@@ -171,13 +171,13 @@ def _validity(evidence: Evidence) -> str:
     prediction = evidence.prediction
     if prediction is None or prediction.p_valid is None:
         return ""
-    told = f"The surrogate gave this sizing a probability of {prediction.p_valid:.3f} of working"
+    sentence = f"The surrogate gave this sizing a probability of {prediction.p_valid:.3f} of working"
     held = [
         covered for metric in evidence.request.circuit.metrics if (covered := evidence.covered(metric.name)) is not None
     ]
     if held:
-        told += f"; {sum(held)} of its {len(held)} intervals hold the simulated value"
-    return f'<p class="hint after">{told}.</p>'
+        sentence += f"; {sum(held)} of its {len(held)} intervals hold the simulated value"
+    return f'<p class="hint after">{sentence}.</p>'
 
 
 def _waveforms(evidence: Evidence) -> str:
@@ -190,9 +190,9 @@ def _waveforms(evidence: Evidence) -> str:
 
 def _grid(figures: Mapping[str, str], captions: Mapping[str, str] | None = None) -> str:
     """Drawings with their titles, two beside each other where there is room, some with a sentence below."""
-    told = {title: f'<p class="hint">{escape(text)}</p>' for title, text in (captions or {}).items() if text}
+    below = {title: f'<p class="hint">{escape(text)}</p>' for title, text in (captions or {}).items() if text}
     cells = (
-        f"<figure><figcaption>{escape(title)}</figcaption>{figure}{told.get(title, '')}</figure>"
+        f"<figure><figcaption>{escape(title)}</figcaption>{figure}{below.get(title, '')}</figure>"
         for title, figure in figures.items()
     )
     return f'<div class="pair">{"".join(cells)}</div>' if figures else ""

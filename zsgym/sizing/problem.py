@@ -187,7 +187,7 @@ class Problem:
             raise BudgetSpent(self.budget or 0, designs)
         return designs
 
-    def judge(self, unit: FloatArray, sizing: Mapping[str, float], outcome: Outcome) -> Design:
+    def design_of(self, unit: FloatArray, sizing: Mapping[str, float], outcome: Outcome) -> Design:
         """The design that an outcome makes of a sizing, under this problem's targets."""
         if not outcome.success or outcome.metrics is None:
             below = 0.0 if outcome.failure is None else shortfall(self.circuit, self._policy, outcome)
@@ -215,7 +215,7 @@ class Problem:
         outcomes = self._evaluator.ask(cases, [self.targets] * len(cases), errors="return")
         self._evaluator.record(cases, outcomes, [{"index": self.simulations + row} for row in range(len(cases))])
         designs = [
-            self.judge(unit, case.sizing, outcome)
+            self.design_of(unit, case.sizing, outcome)
             for unit, case, outcome in zip(units, cases, outcomes, strict=True)
             if outcome.label is not None
         ]

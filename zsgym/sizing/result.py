@@ -56,8 +56,8 @@ class SizingResult:
         """One sentence: what was reached, after how many simulations."""
         spent = f"{counted(self.simulations, 'simulation')} in ngspice, {self.seconds:.0f} s"
         if not self.verified:
-            told = "meets every spec" if self.best.feasible else f"misses {', '.join(self.missed)}"
-            return f"not verified, a prediction only: the best proposal {told}"
+            verdict = "meets every spec" if self.best.feasible else f"misses {', '.join(self.missed)}"
+            return f"not verified, a prediction only: the best proposal {verdict}"
         if self.met:
             return f"every spec is met in ngspice ({spent})"
         outcome = self.best.outcome

@@ -39,7 +39,7 @@ def test_searches_improve_on_where_they_start_and_keep_the_best_they_saw(surroga
         by_targets = {tuple(claim.targets.items()): claim for claim in found.claims}
         units = np.array([by_targets[key].design.unit for key in sorted(by_targets)])
         crowd = Crowd(surrogate.checkpoint, nmcf(), [by_targets[key].targets for key in sorted(by_targets)])
-        values.append(crowd.judge(crowd.scale.positions(units)[:, None])[0].ravel())
+        values.append(crowd.predict(crowd.scale.positions(units)[:, None])[0].ravel())
     after, before = values
     assert (after >= before - 1e-6).all()
     assert after.mean() > before.mean() + 0.1
@@ -49,7 +49,7 @@ def test_searches_improve_on_where_they_start_and_keep_the_best_they_saw(surroga
 def test_searches_together_believe_what_each_believes_alone(surrogate: SurrogateSimulator) -> None:
     targets = [dict(nmcf().targets), {"gbw": 3e6, "vos": 2e-4, "power": 1e-3}]
     positions = np.random.default_rng(0).random((2, 5, len(nmcf().parameters)))
-    together, p_valid = Crowd(surrogate.checkpoint, nmcf(), targets).judge(positions)
+    together, p_valid = Crowd(surrogate.checkpoint, nmcf(), targets).predict(positions)
     for i, wanted in enumerate(targets):
         alone = Belief(surrogate.checkpoint, nmcf(), wanted)
         expected = alone.log_feasibility(alone.rounded(torch.from_numpy(positions[i])))

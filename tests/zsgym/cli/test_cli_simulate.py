@@ -198,7 +198,7 @@ def test_many_unknown_names_list_the_valid_ones_once(run: Run, fakes: list[FakeS
     ("changes", "warning"),
     [
         ({"cap1": 3.4}, "cap1=3.4 F lies outside its bounds, 1e-12 to 1e-10 F"),
-        ({"M_gm3": 2.5}, "M_gm3=2.5 is a count, and no whole number"),
+        ({"M_gm3": 2.5}, "M_gm3=2.5 is a count, and not a whole number"),
         (
             {"M_gm3": 101, "W_gm3": 0.1},
             "W_gm3=0.1 um lies outside its bounds, 0.2 to 10 um; M_gm3=101 lies outside its bounds, 1 to 100",

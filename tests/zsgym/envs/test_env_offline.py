@@ -53,7 +53,7 @@ def play(env: gym.Env[Any, Any], episodes: int = 3, steps: int = 6, seed: int = 
 
 
 def observations(episode: LoggedEpisode) -> np.ndarray:
-    return np.stack([step.judgement.observation for step in episode.steps])
+    return np.stack([step.assessment.observation for step in episode.steps])
 
 
 def counts(circuit: Circuit) -> np.ndarray:
@@ -101,7 +101,7 @@ def test_episodes_are_what_the_agent_saw(
         assert np.array_equal(np.float32([step.action for step in episode.steps[1:]]), seen.actions)
         working += [step for step in episode.steps[1:] if not step.failure]
     assert working
-    assert all(step.judgement.reward == step.reward for step in working)
+    assert all(step.assessment.reward == step.reward for step in working)
     assert [episode.seed for episode in found] == [3, None, None]
 
 

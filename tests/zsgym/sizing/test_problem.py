@@ -53,7 +53,7 @@ def failure(reason: str, p_valid: float | None = None, **raw: float) -> Outcome:
 
 def judged(outcome: Outcome) -> Design:
     with Problem(nmcf(), backend=FakeSimulator(nmcf())) as problem:
-        return problem.judge(np.zeros(problem.dimension), {}, outcome)
+        return problem.design_of(np.zeros(problem.dimension), {}, outcome)
 
 
 # --- problems -------------------------------------------------------------------------------------------------------
