@@ -79,3 +79,14 @@ def test_an_earlier_reason_is_worse_however_small_its_miss() -> None:
     first = {"output_error": 0.041}, {"gbw": None}, {"max_pole_real": 2e3}, {"static_error": 0.9}
     severities = [AMPLIFIER.severity({**WORKING, **change}, POLICY) for change in first]
     assert severities == sorted(severities, reverse=True)
+
+
+MEASURED = AmplifierPolicy(judge="measured")
+
+
+def test_the_published_verdict_asks_for_no_step_that_was_not_run() -> None:
+    """Small signals had shown the amplifier to be unstable, so that no step response was asked for."""
+    step = ("slew_rate", "settling_time", "transient_points", "transient_complete", "ringing", "static_error")
+    raw = {name: value for name, value in WORKING.items() if name not in step}
+    assert AMPLIFIER.judge(raw, MEASURED) is None
+    assert AMPLIFIER.judge({**raw, "transient_points": 300.0}, MEASURED) == Failure.UNPHYSICAL

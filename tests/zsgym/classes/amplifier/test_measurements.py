@@ -9,6 +9,7 @@ from zsgym.classes.amplifier.measurements import (
     TEMPERATURES,
     Step,
     decibel,
+    edge_response,
     open_loop,
     step_response,
     temperature_coefficient,
@@ -268,3 +269,12 @@ class TestStepResponse:
         raw = step_response(time, _respond(time, lambda t: 1.0 - np.exp(-t / tau)), STEP, BAND)
         assert raw["slew_rate"] == pytest.approx(0.1 / (tau * np.log(2.0)), rel=0.02)
         assert raw["settling_time"] == pytest.approx(tau * np.log(0.2 / 0.003), rel=0.02)
+
+
+def test_ringing_is_what_swings_in_the_last_tenth_of_a_half_period():
+    """A swing that dies out between 92 % and 95 % of the half-period is still seen."""
+    time = np.linspace(0.0, 200e-6, 20001)
+    output = np.full(time.size, 0.5)
+    swinging = (time > 184e-6) & (time < 190e-6)
+    output[swinging] += 0.01 * np.sin(2.0 * np.pi * 1e6 * time[swinging])
+    assert edge_response(time, output, 0.0, 200e-6, 0.3, 0.5, 0.01)["ringing"] == pytest.approx(0.1, rel=0.01)

@@ -63,6 +63,8 @@ class TestKnownSystems:
     def test_poles_above_the_sweep_prove_nothing(self):
         """Feedthrough makes a response flat at the top of the sweep; what a fit puts beyond it was not measured."""
         assert rightmost_pole(FREQUENCY, _sample([-1e5, 6e10], zeros=[-4e10])) == pytest.approx(-1e5, rel=1e-3)
+        beyond = _sample([-1e5, 2e10], zeros=[-1e9])
+        assert rightmost_pole(FREQUENCY, beyond) == pytest.approx(-1e5, rel=1e-3)
         top = 2.0 * np.pi * FREQUENCY[-1]
         assert rightmost_pole(FREQUENCY, _sample([-1e5, 0.9 * top])) == pytest.approx(0.9 * top, rel=1e-2)
 
