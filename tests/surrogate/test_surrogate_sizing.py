@@ -1,4 +1,4 @@
-"""What a belief may learn from a simulation: the metrics of what works, and of failures only what they measured soundly."""
+"""What a belief may learn: the metrics of what works, and of failures only what they measured soundly."""
 
 import pytest
 
