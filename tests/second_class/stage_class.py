@@ -35,6 +35,8 @@ from zsgym.netlist import Subcircuit
 
 CAPACITANCE = {"short": 1e-12, "long": 10e-12}
 """Load of the sensing node (F), by the length of the wire to it."""
+INPUT_CAPACITANCE = 100e-12
+"""At the input, F: it loads the output where the loop is closed, and must not where it is open."""
 NOISE_FREQUENCY = 1e3
 """Where noise is read, Hz."""
 START, STOP = 1e-6, 60e-6
@@ -135,6 +137,7 @@ class StageBench:
                 VoltageSource("vdd", "vdd", "0", self.conditions.supply),
                 VoltageSource("vss", "vss", "0", 0.0),
                 LoopProbe("loop", feedback="in", output="out"),
+                Capacitor("input", "in", "0", INPUT_CAPACITANCE),
                 CurrentSource("probe", "0", "sense", current, Pulse(current, 2.0 * current, START, 1.0)),
                 Capacitor("wire", "sense", "0", CAPACITANCE[self.conditions.wire]),
             ),
@@ -186,6 +189,7 @@ def _response(waves: Waves) -> dict[str, float | None]:
     gain = waves["open"]["out"] / waves["open"]["in"]
     return {
         "gain": float(20.0 * np.log10(np.abs(gain[0]))),
+        "gain_at_1_mhz": float(20.0 * np.log10(np.abs(gain[60]))),
         "closed": float(np.real(waves["closed"]["out"][0])),
         "corner": _corner(np.real(waves["impedance"]["frequency"]), np.abs(waves["impedance"]["sense"])),
     }

@@ -133,6 +133,7 @@ def test_ngspice_agrees_with_what_can_be_calculated(
     assert raw["corner"] == pytest.approx(1.0 / (2.0 * math.pi * sense * capacitance), rel=1e-6)
     gain = point["gm"] / (point["gds"] + 1.0 / load)
     assert 10.0 ** (raw["gain"] / 20.0) == pytest.approx(gain, rel=1e-4)
+    assert raw["gain_at_1_mhz"] == pytest.approx(raw["gain"], abs=0.1), "the input does not load an open loop"
     assert raw["closed"] == pytest.approx(-gain / (1.0 + gain), rel=1e-4)
     # Noise of a resistor, seen as a voltage and as a current.
     density = 4.0 * BOLTZMANN * (temperature + 273.15)
