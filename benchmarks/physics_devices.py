@@ -34,13 +34,17 @@ _BATCH = 25  # devices to a deck: ngspice bounds the number of vectors that one 
 
 @dataclass(frozen=True)
 class Device:
-    """One transistor at one bias: sizes in metres, voltages of drain, gate, source and body in volts."""
+    """One transistor at one bias: sizes in metres, voltages of drain, gate, source and body in volts.
+
+    diffusions: area of drain and of source in m^2, perimeter of drain and of source in m.
+    """
 
     model: ModelBin
     width: float
     length: float
     multiplier: int
     voltages: tuple[float, float, float, float]
+    diffusions: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
 
 def draw(models: CornerModels, rng: np.random.Generator, per_bin: int) -> list[Device]:
@@ -90,15 +94,45 @@ def _run_deck(
     return answers
 
 
-def instance(device: Device, index: int) -> list[str]:
-    """Lines of a device with a voltage source at every terminal."""
+def admittance_in_ngspice(
+    models: CornerModels, devices: Sequence[Device], celsius: float, hertz: float, engine: ProcessEngine
+) -> NDArray[np.complex128]:
+    """(n, 4, 4) small-signal current into the terminal of the row by voltage at that of the column."""
+    answers = np.zeros((len(devices), 4, 4), dtype=np.complex128)
+    for start in range(0, len(devices), _BATCH):
+        part = devices[start : start + _BATCH]
+        deck = ["admittances", OPTIONS, f".temp {celsius!r}", *sorted({models.card(device.model) for device in part})]
+        places = [(i, column) for i in range(len(part)) for column in range(4)]
+        for copy, (i, column) in enumerate(places):
+            deck += instance(part[i], copy, ac=TERMINALS[column])
+        names = [f"v{letter}{copy}#branch" for copy in range(len(places)) for letter in TERMINALS]
+        analysis = Analysis("ac", f"ac lin 1 {hertz!r} {hertz!r}", tuple(names))
+        vectors = engine.run([*deck, ".end"], [analysis])["ac"]
+        for copy, (i, column) in enumerate(places):
+            answers[start + i, :, column] = [-vectors[f"v{letter}{copy}#branch"][0] for letter in TERMINALS]
+    return answers
+
+
+def admittance_in_physics(devices: Sequence[Device], celsius: float, hertz: float) -> NDArray[np.complex128]:
+    """The same as `admittance_in_ngspice`, with the inner nodes eliminated exactly."""
+    answers = []
+    for p, device in zip(prepared(devices, celsius), devices, strict=True):
+        _, conductance, capacitance = _stamped(p, device)
+        y = conductance + 2j * np.pi * hertz * capacitance
+        answers.append(y[:4, :4] - y[:4, 4:] @ np.linalg.solve(y[4:, 4:], y[4:, :4]))
+    return np.array(answers)
+
+
+def instance(device: Device, index: int, ac: str = "") -> list[str]:
+    """Lines of a device with a voltage source at every terminal; those of the letters in `ac` carry a small signal."""
     sources = [
-        f"v{letter}{index} {letter}{index} 0 {voltage!r}"
+        f"v{letter}{index} {letter}{index} 0 {voltage!r}{' ac 1' if letter in ac else ''}"
         for letter, voltage in zip(TERMINALS, device.voltages, strict=True)
     ]
     nodes = " ".join(f"{letter}{index}" for letter in TERMINALS)
-    size = f"w={device.width!r} l={device.length!r} m={device.multiplier} ad=0 as=0 pd=0 ps=0 nrd=0 nrs=0"
-    return [*sources, f"m{index} {nodes} {device.model.name} {size}"]
+    size = f"w={device.width!r} l={device.length!r} m={device.multiplier}"
+    layout = " ".join(f"{name}={value!r}" for name, value in zip(("ad", "as", "pd", "ps"), device.diffusions, strict=True))
+    return [*sources, f"m{index} {nodes} {device.model.name} {size} {layout} nrd=0 nrs=0"]
 
 
 def prepared(devices: Sequence[Device], celsius: float, *, reference_ac: bool = True) -> NDArray[Any]:
@@ -109,6 +143,8 @@ def prepared(devices: Sequence[Device], celsius: float, *, reference_ac: bool = 
     geometry["l"] = [device.length for device in devices]
     geometry["nf"] = 1.0
     geometry["m"] = [device.multiplier for device in devices]
+    for place, name in enumerate(("ad", "as_", "pd", "ps")):
+        geometry[name] = [device.diffusions[place] for device in devices]
     geometry["temperature"] = celsius
     return prepare([cards[device.model.name] for device in devices], geometry, reference_ac=reference_ac)
 
@@ -120,13 +156,19 @@ def in_physics(devices: Sequence[Device], celsius: float) -> dict[str, Floats]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def _evaluate(p: Any, device: Device) -> dict[str, float]:
+def _stamped(p: Any, device: Device) -> tuple[tuple[Floats, Floats], Floats, Floats]:
+    """Node voltages and currents, conductances and capacitances of a device whose inner nodes have settled."""
     v = np.array([*device.voltages, *[device.voltages[3]] * 3])
     current, charge = np.zeros(NODES), np.zeros(NODES)
     conductance, capacitance = np.zeros((NODES, NODES)), np.zeros((NODES, NODES))
     if not settle(p, v, 1e-12, current, conductance):
         raise RuntimeError(f"the inner nodes of {device} do not settle")
     stamp(p, v, 1e-12, current, charge, conductance, capacitance)
+    return (v, current), conductance, capacitance
+
+
+def _evaluate(p: Any, device: Device) -> dict[str, float]:
+    (v, current), _, capacitance = _stamped(p, device)
     answers = {f"i_{letter}": current[place] for place, letter in enumerate(TERMINALS)}
     return answers | _intrinsic(p, v) | {"capbs": capacitance[5, 5], "capbd": capacitance[6, 6]}
 

@@ -290,11 +290,11 @@ def _fill_surroundings(c: Any, g: Any, p: Any, kelvin: float, nominal: float, wi
     density = exp((heat + c.xtis * warm) / c.njs)
     p.i_sat_s = _saturation_current(area, side, edge, c.jss * density, c.jsws * density, c.jswgs * density)
     p.n_vt_s = c.njs * p.vt
-    p.v_forward_s = p.n_vt_s * log(1.0 + c.ijthsfwd / p.i_sat_s)
+    p.v_forward_s = _forward_limit(p.n_vt_s, p.i_sat_s, c.ijthsfwd)
     density = exp((heat + c.xtid * warm) / c.njd)
     p.i_sat_d = _saturation_current(g.ad, g.pd - edge, edge, c.jsd * density, c.jswd * density, c.jswgd * density)
     p.n_vt_d = c.njd * p.vt
-    p.v_forward_d = p.n_vt_d * log(1.0 + c.ijthdfwd / p.i_sat_d)
+    p.v_forward_d = _forward_limit(p.n_vt_d, p.i_sat_d, c.ijthdfwd)
 
     rise = kelvin - nominal
     bottom, edges, gate = 1.0 + c.tcj * rise, 1.0 + c.tcjsw * rise, 1.0 + c.tcjswg * rise
@@ -325,7 +325,13 @@ def _fill_surroundings(c: Any, g: Any, p: Any, kelvin: float, nominal: float, wi
 def _saturation_current(area: float, side: float, edge: float, bottom: float, walls: float, gate: float) -> float:
     if area <= 0.0 and side <= 0.0:
         return SATURATION_CURRENT
-    return area * bottom + side * walls + edge * gate
+    return max(area * bottom + side * walls + edge * gate, 0.0)
+
+
+@compiled
+def _forward_limit(n_vt: float, i_sat: float, i_limit: float) -> float:
+    """Voltage above which a junction's current goes on as a straight line."""
+    return n_vt * log(1.0 + i_limit / i_sat) if i_sat > 0.0 else n_vt
 
 
 @compiled
