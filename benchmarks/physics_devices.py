@@ -1,7 +1,9 @@
 """Single transistors in ngspice, hundreds to a deck, and the same ones in the physics backend's equations."""
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ from numpy.typing import NDArray
 from zsgym.pdk.library import ModelBin
 from zsgym.pdk.models import CornerModels
 from zsgym.simulators.ngspice.engine import Analysis
-from zsgym.simulators.ngspice.process import ProcessEngine
+from zsgym.simulators.ngspice.process import ProcessEngine, read_raw
 from zsgym.simulators.physics.card import read_card
+from zsgym.simulators.physics.compiling import compiled
 from zsgym.simulators.physics.derivatives import channel_all
+from zsgym.simulators.physics.noise import channel_noise
 from zsgym.simulators.physics.prepare import GEOMETRY, prepare
 from zsgym.simulators.physics.stamps import NODES, settle, stamp
 from zsgym.simulators.physics.transistor import channel
@@ -45,6 +49,7 @@ class Device:
     multiplier: int
     voltages: tuple[float, float, float, float]
     diffusions: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    fingers: int = 1
 
 
 def draw(models: CornerModels, rng: np.random.Generator, per_bin: int) -> list[Device]:
@@ -113,16 +118,6 @@ def admittance_in_ngspice(
     return answers
 
 
-def admittance_in_physics(devices: Sequence[Device], celsius: float, hertz: float) -> NDArray[np.complex128]:
-    """The same as `admittance_in_ngspice`, with the inner nodes eliminated exactly."""
-    answers = []
-    for p, device in zip(prepared(devices, celsius), devices, strict=True):
-        _, conductance, capacitance = _stamped(p, device)
-        y = conductance + 2j * np.pi * hertz * capacitance
-        answers.append(y[:4, :4] - y[:4, 4:] @ np.linalg.solve(y[4:, 4:], y[4:, :4]))
-    return np.array(answers)
-
-
 def instance(device: Device, index: int, ac: str = "") -> list[str]:
     """Lines of a device with a voltage source at every terminal; those of the letters in `ac` carry a small signal."""
     sources = [
@@ -130,8 +125,10 @@ def instance(device: Device, index: int, ac: str = "") -> list[str]:
         for letter, voltage in zip(TERMINALS, device.voltages, strict=True)
     ]
     nodes = " ".join(f"{letter}{index}" for letter in TERMINALS)
-    size = f"w={device.width!r} l={device.length!r} m={device.multiplier}"
-    layout = " ".join(f"{name}={value!r}" for name, value in zip(("ad", "as", "pd", "ps"), device.diffusions, strict=True))
+    size = f"w={device.width!r} l={device.length!r} m={device.multiplier} nf={device.fingers}"
+    layout = " ".join(
+        f"{name}={value!r}" for name, value in zip(("ad", "as", "pd", "ps"), device.diffusions, strict=True)
+    )
     return [*sources, f"m{index} {nodes} {device.model.name} {size} {layout} nrd=0 nrs=0"]
 
 
@@ -141,7 +138,7 @@ def prepared(devices: Sequence[Device], celsius: float, *, reference_ac: bool = 
     geometry = np.zeros(len(devices), dtype=GEOMETRY)
     geometry["w"] = [device.width for device in devices]
     geometry["l"] = [device.length for device in devices]
-    geometry["nf"] = 1.0
+    geometry["nf"] = [device.fingers for device in devices]
     geometry["m"] = [device.multiplier for device in devices]
     for place, name in enumerate(("ad", "as_", "pd", "ps")):
         geometry[name] = [device.diffusions[place] for device in devices]
@@ -149,47 +146,144 @@ def prepared(devices: Sequence[Device], celsius: float, *, reference_ac: bool = 
     return prepare([cards[device.model.name] for device in devices], geometry, reference_ac=reference_ac)
 
 
+def errors(found: dict[str, Floats], expected: dict[str, Floats]) -> dict[str, Floats]:
+    """Relative differences, with floors below which a quantity counts as zero.
+
+    1e-18 A and S (ngspice's sums round there), 1e-8 A for the body's current (ngspice reads it across resistors of
+    17 ohm), and a millionth of the gate's capacitance or charge.
+    """
+    floors: dict[str, Floats | float] = {"i": 1e-18, "g": 1e-18}
+    if "cgg" in expected:
+        floors |= {"c": 1e-6 * np.abs(expected["cgg"]), "q": 1e-6 * np.abs(expected["qg"])}
+    differences = {}
+    for name, values in expected.items():
+        floor = 1e-8 if name == "i_b" else floors.get(name[0], 0.0)
+        scale = np.maximum(np.maximum(np.abs(values), floor), 1e-300)
+        differences[name] = np.abs(found[name] - values) / scale
+    return differences
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """(n, 7) voltages, currents and charges of the nodes, (n, 7, 7) conductances and capacitances."""
+
+    voltage: Floats
+    current: Floats
+    charge: Floats
+    conductance: Floats
+    capacitance: Floats
+
+
+def stamped(devices: NDArray[Any], terminals: Floats) -> Stamps:
+    """Devices between fixed (n, 4) terminals, their inner nodes at rest."""
+    count = len(devices)
+    voltage = np.concatenate([terminals, np.repeat(terminals[:, 3:], 3, axis=1)], axis=1)
+    vectors = np.zeros((2, count, NODES))
+    matrices = np.zeros((2, count, NODES, NODES))
+    if not _stamp_all(devices, voltage, vectors[0], vectors[1], matrices[0], matrices[1]):
+        raise RuntimeError("inner nodes of a transistor do not settle")
+    return Stamps(voltage, vectors[0], vectors[1], matrices[0], matrices[1])
+
+
+@compiled
+def _stamp_all(devices: Any, voltage: Any, current: Any, charge: Any, conductance: Any, capacitance: Any) -> bool:
+    settled = True
+    for i in range(devices.shape[0]):
+        settled &= settle(devices[i], voltage[i], 1e-12, current[i], conductance[i])
+        stamp(devices[i], voltage[i], 1e-12, current[i], charge[i], conductance[i], capacitance[i])
+    return settled
+
+
 def in_physics(devices: Sequence[Device], celsius: float) -> dict[str, Floats]:
     """The same as `in_ngspice` from the physics backend's equations."""
     records = prepared(devices, celsius)
-    rows = [_evaluate(record, device) for record, device in zip(records, devices, strict=True)]
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    found = stamped(records, np.array([device.voltages for device in devices]))
+    listed = np.zeros((len(devices), len(_LISTED)))
+    _list_all(records, found.voltage, listed)
+    answers = dict(zip(_LISTED, listed.T, strict=True))
+    answers |= {"capbs": found.capacitance[:, 5, 5], "capbd": found.capacitance[:, 6, 6]}
+    return answers | {f"i_{letter}": found.current[:, place] for place, letter in enumerate(TERMINALS)}
 
 
-def _stamped(p: Any, device: Device) -> tuple[tuple[Floats, Floats], Floats, Floats]:
-    """Node voltages and currents, conductances and capacitances of a device whose inner nodes have settled."""
-    v = np.array([*device.voltages, *[device.voltages[3]] * 3])
-    current, charge = np.zeros(NODES), np.zeros(NODES)
-    conductance, capacitance = np.zeros((NODES, NODES)), np.zeros((NODES, NODES))
-    if not settle(p, v, 1e-12, current, conductance):
-        raise RuntimeError(f"the inner nodes of {device} do not settle")
-    stamp(p, v, 1e-12, current, charge, conductance, capacitance)
-    return (v, current), conductance, capacitance
+_LISTED = CURRENTS + CONDUCTANCES + CHARGES + CAPACITANCES + VOLTAGES
 
 
-def _evaluate(p: Any, device: Device) -> dict[str, float]:
-    (v, current), _, capacitance = _stamped(p, device)
-    answers = {f"i_{letter}": current[place] for place, letter in enumerate(TERMINALS)}
-    return answers | _intrinsic(p, v) | {"capbs": capacitance[5, 5], "capbd": capacitance[6, 6]}
+@compiled
+def _list_all(devices: Any, voltage: Any, listed: Any) -> None:
+    """ngspice's list: n-channel devices with drain and source exchanged where the drain is the lower one."""
+    for i in range(devices.shape[0]):
+        p, v = devices[i], voltage[i]
+        low = min(p.polarity * v[0], p.polarity * v[2])
+        v_gs, v_ds, v_bs = p.polarity * v[1] - low, abs(v[0] - v[2]), p.polarity * v[4] - low
+        values = channel(p, v_gs, v_ds, v_bs)
+        result = channel_all(p, v_gs, v_ds, v_bs)
+        f = p.fingers
+        listed[i, 0], listed[i, 1] = f * result[0], f * result[1]
+        gate, body, source = result[2], result[3], result[4]
+        listed[i, 5], listed[i, 6], listed[i, 7] = f * gate, -f * (gate + body + source), f * body
+        for column in range(3):
+            gate, body, source = result[11 + column], result[14 + column], result[17 + column]
+            listed[i, 2 + column] = f * result[5 + column]
+            listed[i, 8 + column] = f * gate
+            listed[i, 11 + column] = -f * (gate + body + source)
+            listed[i, 14 + column] = f * body
+        listed[i, 17], listed[i, 18] = values.v_th, values.v_dsat
 
 
-def _intrinsic(p: Any, v: Floats) -> dict[str, float]:
-    """ngspice's list: an n-channel device with drain and source exchanged where the drain is the lower one."""
-    sign = float(p["polarity"])
-    forward = sign * (v[0] - v[2]) >= 0.0
-    low, high = (v[2], v[0]) if forward else (v[0], v[2])
-    bias = (sign * (v[1] - low), sign * (high - low), sign * (v[4] - low))
-    values = channel(p, *bias)
-    result = channel_all(p, *bias)
-    rows = {
-        name: dict(zip("gdb", result[5 + 3 * place : 8 + 3 * place], strict=True))
-        for place, name in enumerate(("i", "sub", "g", "b", "s"))
+def admittance_in_physics(devices: Sequence[Device], celsius: float, hertz: float) -> NDArray[np.complex128]:
+    """The same as `admittance_in_ngspice`, with the inner nodes eliminated exactly."""
+    found = stamped(prepared(devices, celsius), np.array([device.voltages for device in devices]))
+    y: NDArray[Any] = found.conductance + 2j * np.pi * hertz * found.capacitance
+    reduced: NDArray[np.complex128] = y[:, :4, :4] - y[:, :4, 4:] @ np.linalg.solve(y[:, 4:, 4:], y[:, 4:, :4])
+    return reduced
+
+
+def noise_in_ngspice(
+    models: CornerModels, devices: Sequence[Device], celsius: float, hertz: float, folder: Path
+) -> dict[str, Floats]:
+    """Thermal and flicker part of the drain current's noise in ngspice, in A^2/Hz: `thermal`, `flicker`.
+
+    All drain currents drive one resistor of 1 ohm; ngspice lists the contribution of each device.
+    """
+    deck = ["noise", OPTIONS, f".temp {celsius!r}", *sorted({models.card(device.model) for device in devices})]
+    for index, device in enumerate(devices):
+        deck += [*instance(device, index, ac="g" if index == 0 else ""), f"f{index} out 0 vd{index} 1"]
+    parts = {"thermal": "id", "flicker": "1overf"}
+    names = [f"onoise.m{index}.{part}" for index in range(len(devices)) for part in parts.values()]
+    deck += ["rout out 0 1", ".control", "set filetype=binary", "set num_threads=1"]
+    deck += [f"noise v(out) vg0 lin 1 {hertz!r} {hertz!r} 1", "setplot noise1", "write noise.raw"]
+    (folder / "noise.cir").write_text("\n".join([*deck, "quit", ".endc", ".end", ""]))
+    subprocess.run(["ngspice", "-b", "noise.cir"], cwd=folder, check=True, capture_output=True)
+    vectors = read_raw(folder / "noise.raw")
+    assert set(names) <= vectors.keys()
+    return {
+        name: np.array([vectors[f"onoise.m{i}.{part}"][0] ** 2 for i in range(len(devices))])
+        for name, part in parts.items()
     }
-    rows["d"] = {column: -rows["g"][column] - rows["b"][column] - rows["s"][column] for column in "gdb"}
-    charges = {"g": values.q_g, "b": values.q_b, "d": -values.q_g - values.q_b - values.q_s}
-    answers = {f"c{row}{column}": rows[row][column] for row in "gdb" for column in "gdb"}
-    answers |= {f"q{row}": charges[row] for row in "gdb"}
-    answers |= {"gm": rows["i"]["g"], "gds": rows["i"]["d"], "gmbs": rows["i"]["b"]}
-    answers |= {"id": values.i_ds, "isub": values.i_sub}
-    scaled = {name: float(p["fingers"]) * value for name, value in answers.items()}
-    return scaled | {"vth": values.v_th, "vdsat": values.v_dsat}
+
+
+def noise_in_physics(devices: Sequence[Device], celsius: float, hertz: float) -> dict[str, Floats]:
+    """The same, with the milliohm that ngspice puts into drain and source as soon as a deck asks for noise."""
+    records = prepared(devices, celsius)
+    outer = np.array([device.voltages for device in devices])
+    contact = 1e3 * np.array([[device.multiplier] for device in devices])
+    inner = outer.copy()
+    for _ in range(30):
+        found = stamped(records, inner)
+        inner[:, ::2] = outer[:, ::2] - found.current[:, 0:4:2] / contact
+    free = np.array([0, 2, 4, 5, 6])  # gate and outer body are held
+    y = found.conductance + 2j * np.pi * hertz * found.capacitance
+    y[:, 0, 0] += contact[:, 0]
+    y[:, 2, 2] += contact[:, 0]
+    inject = np.array([1.0, -1.0, 0.0, 0.0, 0.0])[:, None]
+    response = np.linalg.solve(y[:, free[:, None], free], inject)
+    gain = np.abs(contact[:, 0] * response[:, 0, 0]) ** 2
+    parts = np.zeros((2, len(devices)))
+    _noise_all(records, found.voltage, hertz, parts)
+    return {"thermal": gain * parts[0], "flicker": gain * parts[1]}
+
+
+@compiled
+def _noise_all(devices: Any, voltage: Any, hertz: float, parts: Any) -> None:
+    for i in range(devices.shape[0]):
+        parts[0, i], parts[1, i] = channel_noise(devices[i], voltage[i], hertz)

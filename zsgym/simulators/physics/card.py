@@ -80,7 +80,7 @@ PARAMETERS: dict[str, Parameter] = (
     | _plain(dwj="dwc", xl=0.0, xw=0.0, **_SIZE, **_SIZE_CV, **_SIZE_POWERS)
     | _binned(xj=1.5e-7, ndep=1.7e17, nsd=1e20, ngate=0.0, phin=0.0)
     # Threshold
-    | _binned(vth0=_by_kind(0.7, -0.7), k1=None, k2=None, k3=80.0, k3b=0.0, w0=2.5e-6, lpe0=1.74e-7, lpeb=0.0)
+    | _binned(vth0=None, k1=None, k2=None, k3=80.0, k3b=0.0, w0=2.5e-6, lpe0=1.74e-7, lpeb=0.0)
     | _binned(dvt0=2.2, dvt1=0.53, dvt2=-0.032, dvt0w=0.0, dvt1w=5.3e6, dvt2w=-0.032)
     | _binned(drout=0.56, dsub="drout", eta0=0.08, etab=-0.07, vbm=-3.0, kt1=-0.11, kt1l=0.0, kt2=0.022)
     | _binned(nfactor=1.0, cit=0.0, cdsc=2.4e-4, cdscb=0.0, cdscd=0.0, voff=-0.08, minv=0.0)

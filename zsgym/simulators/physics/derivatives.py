@@ -312,17 +312,17 @@ def d_depletion(p: Device, v_b: float) -> tuple[float, float, float, float, floa
     t36 = 1.0 / root_phi
     t37 = t36 * t36
     result1 = t36
-    t38 = t35 * t11
-    t39 = t23 * t11
+    t38 = t23 * t11
+    t39 = t35 * t11
     t40 = t38 * t9
     t41 = t39 * t9
     t42 = t37 * t4
-    t43 = t40 * t4
-    t44 = -t34 + t43
-    t45 = t41 * t4
-    t46 = -t22 + t45
-    t47 = t9 * t4
-    return (root_phi, result1, depth, short, narrow, -t4, t42, -t47, t46, t44)
+    t43 = t9 * t4
+    t44 = t40 * t4
+    t45 = -t22 + t44
+    t46 = t41 * t4
+    t47 = -t34 + t46
+    return (root_phi, result1, depth, short, narrow, -t4, t42, -t43, t45, t47)
 
 
 @inlined
@@ -729,30 +729,30 @@ def d_inversion_charge(p: Device, v_cv: float, a_cv: float, v_ds: float) -> tupl
     t104 = t78 + t103
     t105 = t81 * t1_v_cv
     t106 = t94 - t105
-    t107 = t100 * v_d
-    t108 = -t35 + t107
-    t109 = t100 * a_cv
-    t110 = t36 + t109
-    t111 = t96 * v_d
-    t112 = t96 * a_cv
+    t107 = t96 * v_d
+    t108 = t96 * a_cv
+    t109 = t100 * v_d
+    t110 = -t35 + t109
+    t111 = t100 * a_cv
+    t112 = t36 + t111
     t113 = t104 * v_d
     t114 = t104 * a_cv
-    t115 = t110 * t5_a_cv
-    t116 = t108 + t115
-    t117 = t110 * t5_v_ds
-    t118 = t110 * t90
-    t119 = t102 + t118
+    t115 = t108 * t5_a_cv
+    t116 = t107 + t115
+    t117 = t108 * t5_v_ds
+    t118 = t108 * t90
+    t119 = t98 + t118
     t120 = t112 * t5_a_cv
-    t121 = t111 + t120
+    t121 = t110 + t120
     t122 = t112 * t5_v_ds
     t123 = t112 * t90
-    t124 = t98 + t123
+    t124 = t102 + t123
     t125 = t114 * t5_a_cv
     t126 = t113 + t125
     t127 = t114 * t5_v_ds
     t128 = t114 * t90
     t129 = t106 + t128
-    return (q_inv, q_bulk, result2, t124, t121, t122, t119, t116, t117, t129, t126, t127)
+    return (q_inv, q_bulk, result2, t119, t116, t117, t124, t121, t122, t129, t126, t127)
 
 
 @inlined
@@ -1443,25 +1443,25 @@ def channel_all(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float
     t529 = t508 * t489
     t530 = -1.0 - t135
     t531 = 1.0 + t135
-    t532 = t514 - t424
-    t533 = -t479 + t424
-    t534 = t513 + t424
-    t535 = -t476 - t424
+    t532 = t513 + t424
+    t533 = -t476 - t424
+    t534 = t514 - t424
+    t535 = -t479 + t424
     t536 = v_gst_v_gt * t29_v_g
     t537 = v_cv_v_gt * t29_v_g
     t538 = t531 * t29_v_g
-    t539 = t535 * t29_v_g
-    t540 = t533 * t29_v_g
-    t541 = q_bulk_v_cv + depletion_charge_q_sub_5__depletion_charge_h
+    t539 = t533 * t29_v_g
+    t540 = t535 * t29_v_g
+    t541 = t511 - depletion_charge_q_sub_5__depletion_charge_h
     t542 = depletion_charge_q_sub_5__depletion_charge_h * t530
-    t543 = t532 - t542
+    t543 = t532 + t542
     t544 = depletion_charge_q_sub_5__depletion_charge_h * t538
-    t545 = t540 - t544
-    t546 = t511 - depletion_charge_q_sub_5__depletion_charge_h
+    t545 = t539 + t544
+    t546 = q_bulk_v_cv + depletion_charge_q_sub_5__depletion_charge_h
     t547 = depletion_charge_q_sub_5__depletion_charge_h * t530
-    t548 = t534 + t547
+    t548 = t534 - t547
     t549 = depletion_charge_q_sub_5__depletion_charge_h * t538
-    t550 = t539 + t549
+    t550 = t540 - t549
     t551 = t521 * t440
     t552 = t523 - t551
     t553 = t521 * t473
@@ -1522,10 +1522,10 @@ def channel_all(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float
     t608 = t598 + t607
     t609 = t575 * t283_v_sat
     t610 = t596 - t609
-    t611 = t414 * t515
-    t612 = t414 * t283_v_sat
-    t613 = t415 * t515
-    t614 = t415 * t283_v_sat
+    t611 = t415 * t515
+    t612 = t415 * t283_v_sat
+    t613 = t414 * t515
+    t614 = t414 * t283_v_sat
     t615 = t425 * t573
     t616 = t600 + t615
     t617 = t425 * t426
@@ -1550,21 +1550,21 @@ def channel_all(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float
     t636 = t570 * t1_v_bs
     t637 = t629 * t1_v_bs
     t638 = t634 * t1_v_bs
-    t639 = t548 * t1_v_bs
-    t640 = t543 * t1_v_bs
+    t639 = t543 * t1_v_bs
+    t640 = t548 * t1_v_bs
     t641 = t469 * t1_v_bs
-    t642 = current_impact * t610
+    t642 = t399 * t610
     t643 = -t612 + t642
-    t644 = current_impact * t632
+    t644 = t399 * t632
     t645 = t611 + t644
-    t646 = current_impact * t635
-    t647 = current_impact * t638
-    t648 = t399 * t610
+    t646 = t399 * t635
+    t647 = t399 * t638
+    t648 = current_impact * t610
     t649 = -t614 + t648
-    t650 = t399 * t632
+    t650 = current_impact * t632
     t651 = t613 + t650
-    t652 = t399 * t635
-    t653 = t399 * t638
+    t652 = current_impact * t635
+    t653 = current_impact * t638
     t654 = t643 * t627
     t655 = t645 + t654
     t656 = t643 * t630
@@ -1577,24 +1577,24 @@ def channel_all(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float
     t663 = t652 + t662
     t664 = t649 * t637
     t665 = t653 + t664
-    t666 = q_s_v_cv * t568
-    t667 = q_s_v_ds + t666
-    t668 = q_s_v_cv * t537
-    t669 = q_s_v_cv * t636
-    t670 = t641 + t669
-    t671 = t541 * t568
-    t672 = q_bulk_v_ds + t671
-    t673 = t541 * t537
-    t674 = t545 + t673
-    t675 = t541 * t636
-    t676 = t640 + t675
-    t677 = t546 * t568
-    t678 = t512 + t677
-    t679 = t546 * t537
-    t680 = t550 + t679
-    t681 = t546 * t636
-    t682 = t639 + t681
-    return (i_ds, i_sub, q_g, q_b, q_s, t663, t661, t665, t657, t655, t659, t680, t678, t682, t674, t672, t676, t668, t667, t670)
+    t666 = t541 * t568
+    t667 = t512 + t666
+    t668 = t541 * t537
+    t669 = t545 + t668
+    t670 = t541 * t636
+    t671 = t639 + t670
+    t672 = t546 * t568
+    t673 = q_bulk_v_ds + t672
+    t674 = t546 * t537
+    t675 = t550 + t674
+    t676 = t546 * t636
+    t677 = t640 + t676
+    t678 = q_s_v_cv * t568
+    t679 = q_s_v_ds + t678
+    t680 = q_s_v_cv * t537
+    t681 = q_s_v_cv * t636
+    t682 = t641 + t681
+    return (i_ds, i_sub, q_g, q_b, q_s, t657, t655, t659, t663, t661, t665, t669, t667, t671, t675, t673, t677, t680, t679, t682)
 
 
 @compiled
@@ -2175,10 +2175,10 @@ def channel_current(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[f
     t559 = t545 + t558
     t560 = t522 * t283_v_sat
     t561 = t543 - t560
-    t562 = t414 * t494
-    t563 = t414 * t283_v_sat
-    t564 = t415 * t494
-    t565 = t415 * t283_v_sat
+    t562 = t415 * t494
+    t563 = t415 * t283_v_sat
+    t564 = t414 * t494
+    t565 = t414 * t283_v_sat
     t566 = t423 * t424
     t567 = t549 + t566
     t568 = t423 * t477
@@ -2200,18 +2200,18 @@ def channel_current(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[f
     t584 = t574 + t583
     t585 = t572 * t554
     t586 = t576 + t585
-    t587 = current_impact * t561
+    t587 = t399 * t561
     t588 = -t563 + t587
-    t589 = current_impact * t584
+    t589 = t399 * t584
     t590 = t562 + t589
-    t591 = current_impact * t586
-    t592 = current_impact * t582
-    t593 = t399 * t561
+    t591 = t399 * t586
+    t592 = t399 * t582
+    t593 = current_impact * t561
     t594 = -t565 + t593
-    t595 = t399 * t584
+    t595 = current_impact * t584
     t596 = t564 + t595
-    t597 = t399 * t586
-    t598 = t399 * t582
+    t597 = current_impact * t586
+    t598 = current_impact * t582
     t599 = t588 * t581
     t600 = t591 + t599
     t601 = t588 * t579
@@ -2224,7 +2224,7 @@ def channel_current(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[f
     t608 = t596 + t607
     t609 = t594 * t577
     t610 = t598 + t609
-    return (i_ds, i_sub, t610, t608, t606, t604, t602, t600)
+    return (i_ds, i_sub, t604, t602, t600, t610, t608, t606)
 
 
 @inlined

@@ -309,7 +309,7 @@ class _Body:
         while left:
             vertex = min(left, key=lambda name: (len(into[name]) * len(out[name]), -order[name]))
             left.remove(vertex)
-            for child in sorted(out.pop(vertex), key=lambda name: order.get(name, len(order))):
+            for child in sorted(out.pop(vertex), key=lambda name: (order.get(name, len(order)), name)):
                 outer = into[child].pop(vertex)
                 for parent, inner in into[vertex].items():
                     share = self.times(outer, inner)

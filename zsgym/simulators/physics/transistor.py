@@ -227,7 +227,7 @@ def behind_poly(p: Device, v_g: float) -> float:
 
 @compiled
 def gate_drives(p: Device, v_gt: float, slope: float) -> tuple[float, float]:
-    """The effective gate drive, v_gt in strong inversion and exponential below threshold: of the current, of charges."""
+    """Effective drives of current and of charges: v_gt in strong inversion, exponential below threshold."""
     n_vt = slope * p.vt
     per_n_vt = 1.0 / n_vt
     depth = limited_exp((p.v_off - (1.0 - p.m_star) * v_gt) * per_n_vt)
@@ -240,7 +240,7 @@ def gate_drives(p: Device, v_gt: float, slope: float) -> tuple[float, float]:
 
 @section
 def resistance(p: Device, v_gst: float, root_phi: float) -> tuple[float, float]:
-    """Effective width and the series resistance of source and drain, which is part of the current's equation."""
+    """Effective drives of current and of charges: v_gt in strong inversion, exponential below threshold."""
     excess = root_phi - p.root_phi0
     width = width_limit(p.width0 - 2.0 * p.dwg * v_gst - 2.0 * p.dwb * excess)
     g = 1.0 / (1.0 + p.prwg * v_gst) + p.prwb * excess
