@@ -180,7 +180,8 @@ def test_channel_derivatives_are_exact(
             for place, (value, slope) in enumerate(zip(values, slopes, strict=True)):
                 found = result[5 + 3 * place + column]
                 scale = max(abs(float(slope)), 1e-3 * abs(float(value)))
-                assert abs(found - float(slope)) <= 1e-9 * scale, (outputs[place], column)
+                rounding = 1e-22 if outputs[place][0] == "i" else 1e-28  # of ln(1 + exp(x)) far below threshold
+                assert abs(found - float(slope)) <= 1e-9 * scale + rounding, (outputs[place], column)
 
 
 @given(v_g=st.floats(-2.0, 1.0), v_ds=st.floats(-2.0, 2.0), v_db=st.floats(-1.0, 2.0), v=st.floats(-2.0, 1.5))
