@@ -29,7 +29,11 @@ def _proof(script: str, page: str = "results") -> str:
 def _fast() -> list[str]:
     ratio = read("spice_speed")["speed"]["wall_ratio"]
     name, least = max(ratio.items(), key=lambda item: item[1]["median"])
-    return ["ngspice is asked faster", f"{least['median']:.0f} times the {name} flow", _proof("spice_speed")]
+    return [
+        "ngspice is asked faster",
+        f"{least['median']:.0f} times as fast as the flow ({name})",
+        _proof("spice_speed"),
+    ]
 
 
 def _true() -> list[str]:
