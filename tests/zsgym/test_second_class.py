@@ -33,7 +33,7 @@ from zsgym.envs.env import SizingEnv
 from zsgym.envs.vector import SizingVectorEnv
 from zsgym.evaluate import Evaluator
 from zsgym.report import Request, gather, render_page, verdict
-from zsgym.samples import read_samples, read_table, schema
+from zsgym.samples import read_samples, read_table
 from zsgym.samples.dataset import info, merge
 from zsgym.samples.export import export_zerosim
 from zsgym.samples.parquet import compact
@@ -51,7 +51,6 @@ BOLTZMANN = 1.380649e-23
 def forget() -> None:
     """Classes are looked up once in a process."""
     classes._classes.cache_clear()
-    schema._class_of.cache_clear()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -37,10 +37,6 @@ SURROGATE = "surrogate"
 """Backend name that marks a predicted row: stored, queued for relabelling, never a training label."""
 
 
-# A row is checked against its class thousands of times per second.
-_class_of = functools.lru_cache(maxsize=None)(find_class)
-
-
 def now() -> str:
     """The current time as an ISO 8601 string in UTC."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
@@ -202,7 +198,7 @@ class Sample(_Record):
 
     @model_validator(mode="after")
     def _label_agrees(self) -> Self:
-        circuit_class = _class_of(self.circuit_class)
+        circuit_class = find_class(self.circuit_class)
         if self.label == 1:
             metrics = {name: value for name, value in self.metrics.items() if value is not None}
             if not metrics:
