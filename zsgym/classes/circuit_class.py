@@ -8,7 +8,7 @@ simulator, an environment or a report asks without knowing which it is. A class 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -157,9 +157,13 @@ class CircuitClass(ABC):
         """The metrics of a working circuit. KeyError or TypeError here would be a fault of the verdict."""
         return {name: float(raw[name]) for name in self.metrics.names}  # type: ignore[arg-type]
 
-    def severity(self, raw: Raw, policy: VerdictPolicy) -> float:
-        """How far a failing circuit lies below every working one: earlier in the verdict is worse, then by how much."""
-        missed = first_missed(self.checks(policy), raw)
+    def severity(self, raw: Raw, policy: VerdictPolicy, reason: str | None = None) -> float:
+        """How far a failing circuit lies below every working one: earlier in the verdict is worse, then by how much.
+
+        :param reason: the failure that is graded, where the measurements need not be complete; None: the first missed.
+        """
+        checks = (check for check in self.checks(policy) if reason in (None, check.failure))
+        missed = first_missed(checks, raw)
         return 0.0 if missed is None else missed.severity(raw)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -195,8 +199,3 @@ def find_class(name: str) -> CircuitClass:
         hint = "" if classes else ": zsgym must be installed (pip install -e .), its classes are found by entry points"
         raise ConfigError(f"unknown class {name!r}. {did_you_mean(name, sorted(classes), 'Known')}{hint}")
     return classes[name]
-
-
-def all_reasons(names: Sequence[str] = ()) -> list[str]:
-    """Reasons of failure of these classes (default: all), each once."""
-    return list(dict.fromkeys(reason for name in names or list_classes() for reason in find_class(name).reasons))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zsgym.circuits import Circuit
 from zsgym.classes import Failure, VerdictPolicy
-from zsgym.classes.verdict import GEOMETRY_PENALTY, first_missed
+from zsgym.classes.verdict import GEOMETRY_PENALTY
 from zsgym.simulators.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -45,6 +45,4 @@ def shortfall(circuit: Circuit, policy: VerdictPolicy, outcome: Outcome) -> floa
     if outcome.failure == Failure.PREDICTED:
         return worst_working + _PREDICTED_PENALTY * (1.0 - (outcome.p_valid or 0.0))
     # Of the reason that the outcome states: what it holds of measurements need not be complete.
-    checks = [check for check in circuit.circuit_class.checks(policy) if check.failure == outcome.failure]
-    missed = first_missed(checks, outcome.raw)
-    return worst_working + (0.0 if missed is None else missed.severity(outcome.raw))
+    return worst_working + circuit.circuit_class.severity(outcome.raw, policy, outcome.failure)
