@@ -12,7 +12,6 @@ Stages are run in order, and the class says after each whether the next is wante
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -122,11 +121,6 @@ class TemperatureSweep:
     stop: float
     step: float
 
-    @property
-    def points(self) -> int:
-        """How many temperatures that are."""
-        return _points(self.start, self.stop, self.step)
-
 
 @dataclass(frozen=True, slots=True)
 class SourceSweep:
@@ -138,11 +132,6 @@ class SourceSweep:
     start: float
     stop: float
     step: float
-
-    @property
-    def points(self) -> int:
-        """How many values that are."""
-        return _points(self.start, self.stop, self.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +198,3 @@ class Testbench:
     temperature: float
     elements: tuple[Element, ...]
     stages: tuple[Stage, ...]
-
-
-def _points(start: float, stop: float, step: float) -> int:
-    return math.floor((stop - start) / step + 1e-6) + 1

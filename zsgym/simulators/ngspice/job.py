@@ -80,9 +80,9 @@ class _Run:
         found = self.engine.run(self._deck, list(analyses.values()))
         for wanted in stage.analyses:
             self.waves |= self.translator.waves(wanted, found[wanted.name], nodes)
-        first = stage.analyses[-1]
-        if self._cold and isinstance(first, OperatingPoint):
-            self._warm_up(self.waves[first.name])
+        last = stage.analyses[-1]
+        if self._cold and isinstance(last, OperatingPoint):
+            self._warm_up(self.waves[last.name])
         self.result.raw |= self.job.bench.measure(stage.name, self.waves, self.result.operating_points)
         self.result.stages[stage.name] = clock.perf_counter() - started
 
