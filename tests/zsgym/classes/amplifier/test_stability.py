@@ -53,6 +53,12 @@ class TestKnownSystems:
         poles, zeros = [-1e6, 1e4], [1e4 * (1.0 + 1e-9)]
         assert rightmost_pole(FREQUENCY, _sample(poles, zeros)) == pytest.approx(-1e6, rel=1e-4)
 
+    @pytest.mark.parametrize("apart", [1e-6, 1e-5])
+    def test_a_pole_that_a_zero_all_but_cancels_is_not_judged(self, apart):
+        """The fit resolves it, and its residue is below what counts."""
+        response = _sample([-1e6, 1e4], [1e4 * (1.0 + apart)])
+        assert rightmost_pole(FREQUENCY, response) == pytest.approx(-1e6, rel=1e-4)
+
     def test_a_lone_pole_of_the_fit_is_no_mode_of_the_circuit(self):
         """With this noise the fit ends with a right-half-plane pole at 1 rad/s that has no conjugate."""
         assert rightmost_pole(FREQUENCY, _sample([-1e4, -31622776.60168379], seed=1)) == pytest.approx(-1e4, rel=1e-4)
