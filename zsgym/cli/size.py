@@ -11,7 +11,7 @@ from zsgym.base.files import check_writable
 from zsgym.base.scripts import INTERRUPTED
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
-from zsgym.cli.simulate import add_checkpoint, add_workers, positive
+from zsgym.cli.simulate import add_checkpoint, add_conditions, add_workers, conditions_from, positive
 from zsgym.cli.targets import add_targets, targets_from
 
 if TYPE_CHECKING:
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _DESCRIPTION = """Find a sizing of a circuit that meets every spec, verified in ngspice.
 
 The method auto takes the gradient of a model where one was trained on this circuit: its proposals are simulated, which
-corrects it where it was wrong. A circuit that no model knows is searched in ngspice by CMA-ES, beginning at the best of
-its known-good sizings, if it has any. Which way is taken, and why, is printed first.
+corrects it where it was wrong. After 100 of them, and where no model knows the circuit, CMA-ES searches ngspice itself,
+beginning at the best known design. Which way is taken, and why, is printed first.
+
+Where no design meets every spec, the specs that bind are printed, and how far each alone would have to give; the report
+has a picture of the front of two of them. --pareto draws a front on purpose: the two metrics may be anything, all
+other specs are kept, and the whole budget is spent.
 
 The designs and the report of the best one are written to runs/size/CIRCUIT/, in the place of those of an earlier run.
 Every simulated sizing is kept in the sample log as well.
@@ -30,10 +34,13 @@ _EPILOG = """examples:
   zsgym size nmcf
   zsgym size nmcf --specs nmcf-hard --seed 2
   zsgym size nmcf --target gbw=2meg --target power=150u --target tc=none
+  zsgym size nmcf --corner ss --temperature 125 --load 20e-12
+  zsgym size nmcf --pareto power gbw --budget 3000 --workers 2
   zsgym size my_circuits/my_amp.yaml --budget 500 --workers 2 --netlist my_amp.spice
 
-exit codes: 0 a design meets every spec in ngspice, 1 none does, 2 wrong use, 3 ngspice or the SKY130 models are missing
-or failed (a result, if there is one, is a prediction), 130 interrupted: the best design so far was printed and written
+exit codes: 0 a design meets every spec in ngspice, 1 none does (with --pareto: every other spec), 2 wrong use,
+3 ngspice or the SKY130 models are missing or failed (a result, if there is one, is a prediction), 130 interrupted: what
+was found by then was printed and written
 """
 
 
@@ -46,7 +53,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--method", default="auto", metavar="M", help="auto (default), gradient, cma-es, random or tpe")
     parser.add_argument("--seed", type=int, default=1, help="of every random draw (default: 1)")
     parser.add_argument(
-        "--budget", type=positive, metavar="N", help="simulations at most (default: 100 with a model, else 800 to 1500)"
+        "--budget", type=positive, metavar="N", help="simulations at most (default: 1500; gradient: 100, tpe: 800)"
+    )
+    parser.add_argument(
+        "--pareto",
+        nargs=2,
+        metavar=("METRIC", "METRIC"),
+        help="draw the front of two metrics at the other specs, with the whole budget",
     )
     parser.add_argument(
         "--from-scratch", action="store_true", help="do not begin a search at a known-good sizing of the circuit"
@@ -54,6 +67,7 @@ def add_parser(commands: Any) -> None:
     add_checkpoint(parser)
     add_workers(parser)
     add_targets(parser)
+    add_conditions(parser)
     files = parser.add_argument_group("files")
     files.add_argument(
         "--out", type=Path, metavar="FILE.json", help="designs (default: runs/size/CIRCUIT/designs.json)"
@@ -85,6 +99,8 @@ def _run(options: argparse.Namespace) -> int:
         result = size(
             circuit,
             exactly(circuit.targets, targets),
+            conditions=conditions_from(options, circuit),
+            pareto=options.pareto,
             method=options.method,
             seed=options.seed,
             budget=options.budget,
@@ -104,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
     result.write_report(report, options.netlist)
     files = {"designs": out, "report": report} | ({"netlist": options.netlist} if options.netlist else {})
     _print(result, files, options.json)
-    return 0 if result.met else 1 if result.verified else 3
+    return 0 if result.met or result.has_front else 1 if result.verified else 3
 
 
 def _print(result: SizingResult, files: dict[str, Path], as_json: bool) -> None:
@@ -113,8 +129,10 @@ def _print(result: SizingResult, files: dict[str, Path], as_json: bool) -> None:
         return
     print(f"{result.circuit.name}: {result.summary()}")
     print(result.table())
+    for line in result.tradeoff_text():
+        print(line)
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in result.best.sizing.items()))
-    if result.verified and not result.met:
+    if result.verified and not result.met and not result.has_front:
         print("to go on: a larger --budget, another --seed or --method, or a --target that asks for less")
     for name, path in files.items():
         print(f"{name + ':':<9}{path}")
