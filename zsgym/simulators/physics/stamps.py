@@ -33,17 +33,12 @@ def stamp_currents(p: Device, v: Any, gmin: float, current: Any, conductance: An
     :param v: (7,) node voltages. :param gmin: conductance across each junction, in S.
     :param current: (7,), filled. :param conductance: (7, 7), filled: current of the row by voltage of the column.
     """
-    if p.polarity * (v[DRAIN] - v[SOURCE]) >= 0.0:
-        low = v[SOURCE]
-        channel = channel_current(
-            p, p.polarity * (v[GATE] - low), p.polarity * (v[DRAIN] - low), p.polarity * (v[INNER_BODY] - low)
-        )
+    sign = p.polarity
+    low = min(sign * v[DRAIN], sign * v[SOURCE])
+    channel = channel_current(p, sign * v[GATE] - low, abs(v[DRAIN] - v[SOURCE]), sign * v[INNER_BODY] - low)
+    if sign * (v[DRAIN] - v[SOURCE]) >= 0.0:
         _fill_currents(p, v, gmin, channel, DRAIN, SOURCE, DRAIN_BODY, SOURCE_BODY, current, conductance)
     else:
-        low = v[DRAIN]
-        channel = channel_current(
-            p, p.polarity * (v[GATE] - low), p.polarity * (v[SOURCE] - low), p.polarity * (v[INNER_BODY] - low)
-        )
         _fill_currents(p, v, gmin, channel, SOURCE, DRAIN, SOURCE_BODY, DRAIN_BODY, current, conductance)
 
 
@@ -54,22 +49,15 @@ def stamp(p: Device, v: Any, gmin: float, current: Any, charge: Any, conductance
     :param v: (7,) node voltages. :param gmin: conductance across each junction, in S.
     :param current: (7,), :param charge: (7,), :param conductance: (7, 7), :param capacitance: (7, 7): filled.
     """
-    if p.polarity * (v[DRAIN] - v[SOURCE]) >= 0.0:
-        low = v[SOURCE]
-        result = channel_all(
-            p, p.polarity * (v[GATE] - low), p.polarity * (v[DRAIN] - low), p.polarity * (v[INNER_BODY] - low)
-        )
-        channel = result[:2] + result[5:11]
-        charges = result[2:5] + result[11:20]
+    sign = p.polarity
+    low = min(sign * v[DRAIN], sign * v[SOURCE])
+    result = channel_all(p, sign * v[GATE] - low, abs(v[DRAIN] - v[SOURCE]), sign * v[INNER_BODY] - low)
+    channel = result[:2] + result[5:11]
+    charges = result[2:5] + result[11:20]
+    if sign * (v[DRAIN] - v[SOURCE]) >= 0.0:
         _fill_currents(p, v, gmin, channel, DRAIN, SOURCE, DRAIN_BODY, SOURCE_BODY, current, conductance)
         _fill_charges(p, v, charges, DRAIN, SOURCE, DRAIN_BODY, SOURCE_BODY, charge, capacitance)
     else:
-        low = v[DRAIN]
-        result = channel_all(
-            p, p.polarity * (v[GATE] - low), p.polarity * (v[SOURCE] - low), p.polarity * (v[INNER_BODY] - low)
-        )
-        channel = result[:2] + result[5:11]
-        charges = result[2:5] + result[11:20]
         _fill_currents(p, v, gmin, channel, SOURCE, DRAIN, SOURCE_BODY, DRAIN_BODY, current, conductance)
         _fill_charges(p, v, charges, SOURCE, DRAIN, SOURCE_BODY, DRAIN_BODY, charge, capacitance)
 
@@ -243,7 +231,7 @@ def _reverse(bias: float, c: float, potential: float, grading: float) -> tuple[f
 
 
 @inlined
-def _solve_inner(conductance: Any, bulk: float, source: float, drain: float) -> tuple[float, float, float]:
+def solve_inner(conductance: Any, bulk: float, source: float, drain: float) -> tuple[float, float, float]:
     """Voltages of the inner nodes under three currents; the two junction nodes meet only at the intrinsic body."""
     per_source = 1.0 / conductance[SOURCE_BODY, SOURCE_BODY]
     per_drain = 1.0 / conductance[DRAIN_BODY, DRAIN_BODY]
@@ -272,7 +260,7 @@ def settle(p: Device, v: Any, gmin: float, current: Any, conductance: Any) -> bo
     """
     for _ in range(100):
         stamp_currents(p, v, gmin, current, conductance)
-        step = _solve_inner(conductance, current[INNER_BODY], current[SOURCE_BODY], current[DRAIN_BODY])
+        step = solve_inner(conductance, current[INNER_BODY], current[SOURCE_BODY], current[DRAIN_BODY])
         largest = 0.0
         for k in range(3):
             v[4 + k] -= min(max(step[k], -0.1), 0.1)
