@@ -200,9 +200,12 @@ def test_a_circuit_without_a_solution_says_so() -> None:
 def test_cases_of_a_batch_do_not_touch_each_other() -> None:
     system, values = inverters()
     supplies = np.array([1.6, 1.8, 2.0])
-    together = operating_points(system, system.values(values.devices, vdd=supplies))
-    for place, supply in enumerate(supplies):
-        alone = operating_points(system, system.values(values.devices[:1], vdd=np.array([supply])))
+    together = operating_points(system, values._replace(voltage=supplies[:, None]))
+    for place in range(3):
+        row = slice(place, place + 1)
+        alone = operating_points(
+            system, Values(*(array[row] for array in values))._replace(voltage=supplies[row, None])
+        )
         np.testing.assert_allclose(alone.x[0], together.x[place], rtol=1e-12, atol=1e-15)
 
 

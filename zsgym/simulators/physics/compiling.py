@@ -5,7 +5,9 @@ not an error. `fastmath` stays off, since it would let the compiler change resul
 to the next. Compiled code is kept beside the sources (or in numba's cache folder where those are read-only).
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 try:
@@ -16,14 +18,35 @@ except ImportError as error:  # numba is an extra
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _package_stamp() -> str:
+    """A hash of the package's sources."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+_STAMP = _package_stamp()
+
+
+def _compile(function: Function, **options: Any) -> Function:
+    dispatcher = numba.njit(cache=True, error_model="numpy", fastmath=False, **options)(function)
+    # numba notices that the file of a function has changed, but not that of a function which is compiled into it. These
+    # are private names; without them a developer has to delete __pycache__ after a change.
+    kept: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):
+        kept._source_stamp = (kept._source_stamp, _STAMP)
+    return cast(Function, dispatcher)
+
+
 def compiled(function: Function) -> Function:
     """Compile a scalar function on its first call, and keep the machine code for the next process."""
-    return cast(Function, numba.njit(cache=True, error_model="numpy", fastmath=False)(function))
+    return _compile(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a function into every compiled function that calls it."""
-    return cast(Function, numba.njit(cache=True, error_model="numpy", fastmath=False, forceinline=True)(function))
+    return _compile(function, forceinline=True)
 
 
 def section(function: Function) -> Function:
@@ -31,10 +54,10 @@ def section(function: Function) -> Function:
 
     A section may return several values; it ends with its only `return` and does not assign to its arguments.
     """
-    return compiled(function)
+    return inlined(function)
 
 
-@compiled
+@inlined
 def hold(value: float) -> float:
     """The value itself, which the derivative generator takes for a constant."""
     return value

@@ -1,7 +1,7 @@
 """Compiled kernels of the solver: nodal equations of one case, Newton's method, and the linear circuit at its solution.
 
 The inner nodes of a transistor are eliminated inside Newton's step: what they do to the terminals is added to the
-circuit's matrix, and their own step follows from the terminals'.
+circuit's matrix, and their own step follows from the terminals'. Transistors are evaluated eight at a time (`lanes`).
 """
 
 from typing import Any
@@ -10,14 +10,23 @@ import numpy as np
 
 from zsgym.simulators.physics.compiling import compiled, inlined
 from zsgym.simulators.physics.elimination import solve_dense, solve_in_order
-from zsgym.simulators.physics.stamps import (
-    DRAIN_BODY,
-    INNER_BODY,
-    SOURCE_BODY,
-    solve_inner,
-    stamp,
-    stamp_currents,
+from zsgym.simulators.physics.lanes import (
+    FIELDS,
+    LANES,
+    NEWTON_ROWS,
+    RESULT_ROW,
+    SIGNAL_ROWS,
+    VOLTAGE_ROW,
+    load_charges,
+    load_currents,
+    load_reduced,
+    newton_block,
+    signal_block,
 )
+from zsgym.simulators.physics.stamps import Currents, fill_charges, fill_currents
+
+_CHARGES_AFTER = len(Currents._fields)
+"""Rows between the currents and the charges of `signal_block`."""
 
 
 @inlined
@@ -60,41 +69,73 @@ def _branch(matrix: Any, a: int, b: int, row: int) -> None:
     matrix[b, row] -= 1.0
 
 
-@compiled
-def _add_transistor(
-    p: Any, places: Any, x: Any, inner: Any, gmin: float, v: Any, current: Any, g: Any, follow: Any, matrix: Any, f: Any
-) -> None:
-    """Add one transistor to the equations; `follow` keeps how its inner nodes answer to the terminals' step.
+@inlined
+def _place(k: int, rows: int) -> int:
+    """Where transistor k begins in an array of blocks."""
+    return (k // LANES) * (rows * LANES) + k % LANES
 
-    Row k of `follow`: derivatives of inner node k by drain, gate, source and body, then its own Newton step.
-    """
-    for k in range(4):
-        v[k] = x[places[k]]
-    for k in range(3):
-        v[4 + k] = inner[k]
-    stamp_currents(p, v, gmin, current, g)
-    # The two junction nodes meet only at the intrinsic body: eliminate them first.
-    per_source, per_drain = 1.0 / g[SOURCE_BODY, SOURCE_BODY], 1.0 / g[DRAIN_BODY, DRAIN_BODY]
-    from_source, from_drain = g[INNER_BODY, SOURCE_BODY] * per_source, g[INNER_BODY, DRAIN_BODY] * per_drain
-    to_source, to_drain = g[SOURCE_BODY, INNER_BODY] * per_source, g[DRAIN_BODY, INNER_BODY] * per_drain
-    per_pivot = 1.0 / (
-        g[INNER_BODY, INNER_BODY] - from_source * g[SOURCE_BODY, INNER_BODY] - from_drain * g[DRAIN_BODY, INNER_BODY]
-    )
-    for j in range(5):
-        if j == 4:
-            bulk, source, drain = current[INNER_BODY], current[SOURCE_BODY], current[DRAIN_BODY]
-        else:
-            bulk, source, drain = g[INNER_BODY, j], g[SOURCE_BODY, j], g[DRAIN_BODY, j]
-        answer = (bulk - from_source * source - from_drain * drain) * per_pivot
-        follow[0, j] = answer
-        follow[1, j] = per_source * source - to_source * answer
-        follow[2, j] = per_drain * drain - to_drain * answer
-    for i in range(4):
-        row = places[i]
-        a, b, c = g[i, INNER_BODY], g[i, SOURCE_BODY], g[i, DRAIN_BODY]
-        f[row, 0] += current[i] - a * follow[0, 4] - b * follow[1, 4] - c * follow[2, 4]
-        for j in range(4):
-            matrix[row, places[j]] += g[i, j] - a * follow[0, j] - b * follow[1, j] - c * follow[2, j]
+
+@inlined
+def _load_devices(blocks: Any, devices: Any, rows: int) -> None:
+    """Write the records of a case's transistors into blocks; lanes that are left over repeat the last one."""
+    count = devices.shape[0]
+    for k in range((count + LANES - 1) // LANES * LANES):
+        at = _place(k, rows)
+        last = min(k, count - 1)
+        for field in range(FIELDS):
+            blocks[at + LANES * field] = devices[last, field]
+
+
+@inlined
+def _load_voltages(blocks: Any, transistors: Any, x: Any, inner: Any, rows: int) -> None:
+    """Write the node voltages of a case's transistors into blocks."""
+    count = transistors.shape[0]
+    for k in range((count + LANES - 1) // LANES * LANES):
+        at = _place(k, rows) + LANES * VOLTAGE_ROW
+        last = min(k, count - 1)
+        for n in range(4):
+            blocks[at + LANES * n] = x[transistors[last, n]]
+        for n in range(3):
+            blocks[at + LANES * (4 + n)] = inner[last, n]
+
+
+@inlined
+def _add_transistors(blocks: Any, transistors: Any, x: Any, inner: Any, gmin: float, matrix: Any, f: Any) -> None:
+    """Add the transistors of a case to its equations."""
+    _load_voltages(blocks, transistors, x, inner, NEWTON_ROWS)
+    count = transistors.shape[0]
+    for block in range((count + LANES - 1) // LANES):
+        newton_block(blocks, block, gmin)
+    for k in range(count):
+        r = load_reduced(blocks, _place(k, NEWTON_ROWS) + LANES * RESULT_ROW)
+        d, g, s, b = transistors[k, 0], transistors[k, 1], transistors[k, 2], transistors[k, 3]
+        f[d, 0] += r.i_d
+        f[s, 0] += r.i_s
+        f[b, 0] += r.i_b
+        matrix[d, d] += r.d_by_d
+        matrix[d, g] += r.d_by_g
+        matrix[d, s] += r.d_by_s
+        matrix[d, b] += r.d_by_b
+        matrix[s, d] += r.s_by_d
+        matrix[s, g] += r.s_by_g
+        matrix[s, s] += r.s_by_s
+        matrix[s, b] += r.s_by_b
+        matrix[b, d] += r.b_by_d
+        matrix[b, g] += r.b_by_g
+        matrix[b, s] += r.b_by_s
+        matrix[b, b] += r.b_by_b
+
+
+@inlined
+def _move_inner(blocks: Any, transistors: Any, step: Any, inner: Any) -> None:
+    """Let the inner nodes follow a step of the circuit's nodes."""
+    for k in range(transistors.shape[0]):
+        r = load_reduced(blocks, _place(k, NEWTON_ROWS) + LANES * RESULT_ROW)
+        d, g = step[transistors[k, 0], 0], step[transistors[k, 1], 0]
+        s, b = step[transistors[k, 2], 0], step[transistors[k, 3], 0]
+        inner[k, 0] -= r.inner_own - r.inner_by_d * d - r.inner_by_g * g - r.inner_by_s * s - r.inner_by_b * b
+        inner[k, 1] -= r.sb_own - r.sb_by_d * d - r.sb_by_g * g - r.sb_by_s * s - r.sb_by_b * b
+        inner[k, 2] -= r.db_own - r.db_by_d * d - r.db_by_g * g - r.db_by_s * s - r.db_by_b * b
 
 
 @compiled
@@ -110,12 +151,12 @@ def newton(
     :param iterations: filled with the number of iterations, negative for a case that has not converged.
     :param residual: filled with the largest sum of currents into a node before the last step, in A.
     """
-    linear, matrix, sources, f, step, v, current, g, follow = space
+    linear, matrix, sources, f, step, blocks = space
     size = linear.shape[0] - 1
-    count = wiring.transistors.shape[0]
     for at in range(cases.shape[0]):
         case = cases[at]
         assemble_linear(wiring, values, case, linear, sources, nodes)
+        _load_devices(blocks, values.devices[case], NEWTON_ROWS)
         iterations[case] = -most
         for iteration in range(most):
             singular = True
@@ -129,11 +170,7 @@ def newton(
                 for i in range(nodes):
                     matrix[i, i] += shunt[case]
                     f[i, 0] += shunt[case] * (x[case, i] - anchor[case, i])
-                for k in range(count):
-                    _add_transistor(
-                        values.devices[case, k], wiring.transistors[k], x[case], inner[case, k], gmin, v, current, g,
-                        follow[k], matrix, f,
-                    )  # fmt: skip
+                _add_transistors(blocks, wiring.transistors, x[case], inner[case], gmin, matrix, f)
                 residual[case] = 0.0
                 for i in range(nodes):
                     residual[case] = max(residual[case], abs(f[i, 0]))
@@ -153,12 +190,7 @@ def newton(
             step[size, 0] = 0.0
             for i in range(size):
                 x[case, i] -= step[i, 0]
-            for k in range(count):
-                for n in range(3):
-                    change = follow[k, n, 4]
-                    for j in range(4):
-                        change -= follow[k, n, j] * step[wiring.transistors[k, j], 0]
-                    inner[case, k, n] -= change
+            _move_inner(blocks, wiring.transistors, step, inner[case])
             if largest <= tolerance:
                 iterations[case] = iteration + 1
                 break
@@ -176,8 +208,9 @@ def linearise(
 
     :param capacitance: zeros. :param second: zeros.
     """
-    sources, v, current, charge, g, c, small = space
+    sources, vector, g, c, small, blocks = space
     first = nodes + wiring.vsources.shape[0]
+    count = wiring.transistors.shape[0]
     for case in range(x.shape[0]):
         assemble_linear(wiring, values, case, conductance[case], sources, nodes)
         for k in range(wiring.capacitors.shape[0]):
@@ -186,14 +219,15 @@ def linearise(
             )
         for k in range(wiring.inductors.shape[0]):
             capacitance[case, first + k, first + k] -= values.inductance[case, k]
-        for k in range(wiring.transistors.shape[0]):
-            places = wiring.transistors[k]
-            for n in range(4):
-                v[n] = x[case, places[n]]
-            for n in range(3):
-                v[4 + n] = inner[case, k, n]
-            stamp(values.devices[case, k], v, gmin, current, charge, g, c)
-            _add_small_signal(g, c, places, small, conductance[case], capacitance[case], second[case])
+        _load_devices(blocks, values.devices[case], SIGNAL_ROWS)
+        _load_voltages(blocks, wiring.transistors, x[case], inner[case], SIGNAL_ROWS)
+        for block in range((count + LANES - 1) // LANES):
+            signal_block(blocks, block, gmin)
+        for k in range(count):
+            at = _place(k, SIGNAL_ROWS) + LANES * RESULT_ROW
+            fill_currents(load_currents(blocks, at), vector, g)
+            fill_charges(load_charges(blocks, at + LANES * _CHARGES_AFTER), vector, c)
+            _add_small_signal(g, c, wiring.transistors[k], small, conductance[case], capacitance[case], second[case])
 
 
 @inlined
@@ -204,10 +238,15 @@ def _add_small_signal(g: Any, c: Any, places: Any, small: Any, conductance: Any,
     D = -Z Gii^-1 X.
     """
     inverse, p, left, x, z = small[0], small[1], small[2], small[3], small[4]  # left and z transposed
+    per_sb, per_db = 1.0 / g[5, 5], 1.0 / g[6, 6]
+    per_inner = 1.0 / (g[4, 4] - g[4, 5] * g[5, 4] * per_sb - g[4, 6] * g[6, 4] * per_db)
+    share_sb, share_db = -g[4, 5] * per_sb, -g[4, 6] * per_db  # the inner matrix is an arrow, and symmetrical
+    inverse[0, 0], inverse[0, 1], inverse[0, 2] = per_inner, share_sb * per_inner, share_db * per_inner
     for k in range(3):
-        column = solve_inner(g, 1.0 if k == 0 else 0.0, 1.0 if k == 1 else 0.0, 1.0 if k == 2 else 0.0)
-        for n in range(3):
-            inverse[n, k] = column[n]
+        inverse[1, k] = share_sb * inverse[0, k]
+        inverse[2, k] = share_db * inverse[0, k]
+    inverse[1, 1] += per_sb
+    inverse[2, 2] += per_db
     for i in range(3):
         for j in range(4):
             p[i, j] = left[i, j] = 0.0

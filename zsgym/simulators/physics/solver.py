@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from zsgym.simulators.physics import nodal
 from zsgym.simulators.physics.elimination import Order
+from zsgym.simulators.physics.lanes import NEWTON_ROWS, SIGNAL_ROWS, blocks_for
 from zsgym.simulators.physics.stamps import NODES
 from zsgym.simulators.physics.system import Floats, System, Values
 
@@ -144,9 +145,13 @@ class _Search:
         self.spent, self.residual = np.zeros(count, dtype=np.int64), np.full(count, np.inf)
         self.used = np.zeros(count, dtype=np.int64)
         self.space = (
-            np.zeros((size, size)), np.zeros((size, size)), np.zeros(size), np.zeros((size, 1)), np.zeros((size, 1)),
-            np.zeros(NODES), np.zeros(NODES), np.zeros((NODES, NODES)), np.zeros((transistors, 3, 5)),
-        )  # fmt: skip
+            np.zeros((size, size)),
+            np.zeros((size, size)),
+            np.zeros(size),
+            np.zeros((size, 1)),
+            np.zeros((size, 1)),
+            blocks_for(transistors, NEWTON_ROWS),
+        )
 
     def run(self) -> None:
         """Try everything."""
@@ -204,7 +209,8 @@ def linearise(points: OperatingPoints, *, gmin: float = GMIN, gain: dict[str, fl
     shape = (len(points.x), system.size + 1, system.size + 1)
     conductance, capacitance, second = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     pair = (np.zeros((NODES, NODES)), np.zeros((NODES, NODES)))
-    space = (np.zeros(shape[1]), np.zeros(NODES), np.zeros(NODES), np.zeros(NODES), *pair, np.zeros((5, 3, 4)))
+    blocks = blocks_for(points.inner.shape[1], SIGNAL_ROWS)
+    space = (np.zeros(shape[1]), np.zeros(NODES), *pair, np.zeros((5, 3, 4)), blocks)
     nodal.linearise(
         system.wiring, values, len(system.nodes), points.x, points.inner, gmin, conductance, capacitance, second, space
     )

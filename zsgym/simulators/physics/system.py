@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsgym.errors import ConfigError
+from zsgym.simulators.physics.device import Device
 from zsgym.simulators.physics.elimination import Order, find_order
 
 Floats = NDArray[np.float64]
@@ -58,7 +59,10 @@ class Wiring(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Values of a batch of cases, (cases, elements of the kind): R, C, L, I, V, gains, and `DEVICE` records."""
+    """Values of a batch of cases, (cases, elements of the kind): R, C, L, I, V, gains.
+
+    devices: (cases, transistors, fields) numbers of `DEVICE` records.
+    """
 
     resistance: Floats
     capacitance: Floats
@@ -66,7 +70,7 @@ class Values(NamedTuple):
     current: Floats
     voltage: Floats
     gain: Floats
-    devices: NDArray[Any]
+    devices: Floats
 
 
 class System:
@@ -150,7 +154,7 @@ class System:
             column("isource"),
             column("vsource"),
             column("follower"),
-            np.ascontiguousarray(devices),
+            np.ascontiguousarray(devices).view(np.float64).reshape(*devices.shape, len(Device._fields)),
         )
 
     def order(self, gains: Floats) -> Order:
