@@ -54,10 +54,10 @@ def section(function: Function) -> Function:
 
     A section may return several values; it ends with its only `return` and does not assign to its arguments.
     """
-    return compiled(function)
+    return inlined(function)
 
 
-@compiled
+@inlined
 def hold(value: float) -> float:
     """The value itself, which the derivative generator takes for a constant."""
     return value
