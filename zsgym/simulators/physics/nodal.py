@@ -70,17 +70,17 @@ def _branch(matrix: Any, a: int, b: int, row: int) -> None:
 
 
 @inlined
-def _place(k: int, rows: int) -> int:
+def place_of(k: int, rows: int) -> int:
     """Where transistor k begins in an array of blocks."""
     return (k // LANES) * (rows * LANES) + k % LANES
 
 
 @inlined
-def _load_devices(blocks: Any, devices: Any, rows: int) -> None:
+def load_devices(blocks: Any, devices: Any, rows: int) -> None:
     """Write the records of a case's transistors into blocks; lanes that are left over repeat the last one."""
     count = devices.shape[0]
     for k in range((count + LANES - 1) // LANES * LANES):
-        at = _place(k, rows)
+        at = place_of(k, rows)
         last = min(k, count - 1)
         for field in range(FIELDS):
             blocks[at + LANES * field] = devices[last, field]
@@ -91,7 +91,7 @@ def _load_voltages(blocks: Any, transistors: Any, x: Any, inner: Any, rows: int)
     """Write the node voltages of a case's transistors into blocks."""
     count = transistors.shape[0]
     for k in range((count + LANES - 1) // LANES * LANES):
-        at = _place(k, rows) + LANES * VOLTAGE_ROW
+        at = place_of(k, rows) + LANES * VOLTAGE_ROW
         last = min(k, count - 1)
         for n in range(4):
             blocks[at + LANES * n] = x[transistors[last, n]]
@@ -107,7 +107,7 @@ def _add_transistors(blocks: Any, transistors: Any, x: Any, inner: Any, gmin: fl
     for block in range((count + LANES - 1) // LANES):
         newton_block(blocks, block, gmin)
     for k in range(count):
-        r = load_reduced(blocks, _place(k, NEWTON_ROWS) + LANES * RESULT_ROW)
+        r = load_reduced(blocks, place_of(k, NEWTON_ROWS) + LANES * RESULT_ROW)
         d, g, s, b = transistors[k, 0], transistors[k, 1], transistors[k, 2], transistors[k, 3]
         f[d, 0] += r.i_d
         f[s, 0] += r.i_s
@@ -130,7 +130,7 @@ def _add_transistors(blocks: Any, transistors: Any, x: Any, inner: Any, gmin: fl
 def _move_inner(blocks: Any, transistors: Any, step: Any, inner: Any) -> None:
     """Let the inner nodes follow a step of the circuit's nodes."""
     for k in range(transistors.shape[0]):
-        r = load_reduced(blocks, _place(k, NEWTON_ROWS) + LANES * RESULT_ROW)
+        r = load_reduced(blocks, place_of(k, NEWTON_ROWS) + LANES * RESULT_ROW)
         d, g = step[transistors[k, 0], 0], step[transistors[k, 1], 0]
         s, b = step[transistors[k, 2], 0], step[transistors[k, 3], 0]
         inner[k, 0] -= r.inner_own - r.inner_by_d * d - r.inner_by_g * g - r.inner_by_s * s - r.inner_by_b * b
@@ -156,7 +156,7 @@ def newton(
     for at in range(cases.shape[0]):
         case = cases[at]
         assemble_linear(wiring, values, case, linear, sources, nodes)
-        _load_devices(blocks, values.devices[case], NEWTON_ROWS)
+        load_devices(blocks, values.devices[case], NEWTON_ROWS)
         iterations[case] = -most
         for iteration in range(most):
             singular = True
@@ -219,12 +219,12 @@ def linearise(
             )
         for k in range(wiring.inductors.shape[0]):
             capacitance[case, first + k, first + k] -= values.inductance[case, k]
-        _load_devices(blocks, values.devices[case], SIGNAL_ROWS)
+        load_devices(blocks, values.devices[case], SIGNAL_ROWS)
         _load_voltages(blocks, wiring.transistors, x[case], inner[case], SIGNAL_ROWS)
         for block in range((count + LANES - 1) // LANES):
             signal_block(blocks, block, gmin)
         for k in range(count):
-            at = _place(k, SIGNAL_ROWS) + LANES * RESULT_ROW
+            at = place_of(k, SIGNAL_ROWS) + LANES * RESULT_ROW
             fill_currents(load_currents(blocks, at), vector, g)
             fill_charges(load_charges(blocks, at + LANES * _CHARGES_AFTER), vector, c)
             _add_small_signal(g, c, wiring.transistors[k], small, conductance[case], capacitance[case], second[case])

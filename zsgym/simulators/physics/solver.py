@@ -90,12 +90,19 @@ class SmallSignals:
         for column, names in enumerate(excitations):
             for name in names.split("+"):
                 right[self.system.branch(name), column] = 1.0
-        answers = np.zeros((len(self.conductance), len(hertz), self.system.size, len(excitations)), np.complex128)
+        return self.answers(right, hertz)
+
+    def answers(self, excitations: Floats, hertz: Floats) -> Complex:
+        """(cases, frequencies, unknowns, k): answers to right-hand sides (unknowns + 1, k): see `system.Wiring`."""
+        found = np.zeros(
+            (len(self.conductance), len(hertz), self.system.size, excitations.shape[1]), dtype=np.complex128
+        )
         omega = 2.0 * np.pi * np.asarray(hertz, dtype=np.float64)
+        right = np.ascontiguousarray(excitations, dtype=np.float64)
         shapes = (right.shape[:1] * 2, right.shape, right.shape)
         space = tuple(np.zeros(shape, dtype=np.complex128) for shape in shapes)
-        nodal.responses(self.order, self.conductance, self.capacitance, self.second, right, omega, space, answers)
-        return answers
+        nodal.responses(self.order, self.conductance, self.capacitance, self.second, right, omega, space, found)
+        return found
 
     def poles(self) -> list[Complex]:
         """Natural modes of each case, in rad/s, slowest first.
