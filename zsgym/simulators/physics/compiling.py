@@ -44,6 +44,14 @@ def compiled(function: Function) -> Function:
     return _compile(function)
 
 
+def is_kept(dispatcher: Any) -> bool:
+    """Whether there is machine code of a compiled function that is still valid; true where numba does not tell."""
+    kept: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if dispatcher.signatures or not hasattr(kept, "_load_index"):
+        return True
+    return bool(kept._load_index())
+
+
 def inlined(function: Function) -> Function:
     """Compile a function into every compiled function that calls it."""
     return _compile(function, forceinline=True)

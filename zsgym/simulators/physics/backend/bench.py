@@ -137,6 +137,7 @@ class Batch:
     ) -> None:
         self.circuit, self.bench, self.testbench, self.system = circuit, bench, bench.testbench, system
         self._transients = transient
+        self._own = {f"t.{element.name}": _value(element) for element in self.testbench.elements}
         self._sizes = Sizes(circuit, vectors, corner)
         self._transistors = [device.name for device in circuit.devices if device.kind in ("nmos", "pmos")]
         self._passives = {f"d.{name}": column for name, column in self._sizes.values().items()}
@@ -196,6 +197,7 @@ class Batch:
 
     def _values(self, rows: Rows, levels: Mapping[str, float], devices: NDArray[np.void] | None = None) -> Values:
         changes = {name: column[rows] for name, column in self._passives.items()}
+        changes |= {name: np.full(len(rows), value) for name, value in self._own.items()}
         changes |= {f"t.{name}": np.full(len(rows), value) for name, value in levels.items()}
         return self.system.values(self._devices[rows] if devices is None else devices, **changes)
 
@@ -320,6 +322,15 @@ class _Once:
         if self._value is None:
             self._value = self._make()
         return self._value
+
+
+def _value(element: tb.Element) -> float:
+    match element:
+        case tb.VoltageSource() | tb.CurrentSource():
+            return element.dc
+        case tb.Capacitor() | tb.Resistor():
+            return element.value
+    return 0.0  # the source of a loop probe
 
 
 def checked(points: OperatingPoints) -> OperatingPoints:

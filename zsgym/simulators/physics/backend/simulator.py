@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -16,11 +17,15 @@ from zsgym.base.errors import UndecidedError
 from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
 from zsgym.circuits.geometry import inside_models
 from zsgym.classes import Conditions, Failure
+from zsgym.classes.testbench import Testbench
 from zsgym.classes.verdict import first_shown
 from zsgym.pdk import models_hash
 from zsgym.simulators.base import Errors
 from zsgym.simulators.outcome import Outcome, Status
 from zsgym.simulators.physics.backend.bench import Answer, Batch, system_of
+from zsgym.simulators.physics.compiling import is_kept
+from zsgym.simulators.physics.nodal import newton
+from zsgym.simulators.physics.system import System
 
 _LARGEST = 128
 """Cases that are solved together: more would only take memory."""
@@ -45,6 +50,7 @@ class PhysicsSimulator:
         self.transient = transient
         self.solved = 0
         """Cases that were answered so far."""
+        self._systems: dict[tuple[object, ...], System] = {}
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -79,12 +85,20 @@ class PhysicsSimulator:
         :param vectors: (B, n) sizings. :param complete: run every stage, also those that cannot change the verdict.
         """
         bench = self.circuit.circuit_class.bench(self.circuit.subcircuit, conditions, self.policy, complete=complete)
-        system = system_of(self.circuit, bench.testbench)
+        _announce_compilation()
+        system = self._system(bench.testbench)
         batch = Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
         return [answer if covered else None for answer, covered in zip(batch.run(), batch.covered, strict=True)]
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _system(self, testbench: Testbench) -> System:
+        """The wiring: whatever the conditions, it is the same as long as the testbench's elements are."""
+        key = tuple((type(element).__name__, *_nodes(element)) for element in testbench.elements)
+        if key not in self._systems:
+            self._systems[key] = system_of(self.circuit, testbench)
+        return self._systems[key]
 
     def _solve(self, vectors: np.ndarray, conditions: Conditions) -> list[Outcome]:
         started = time.perf_counter()
@@ -127,6 +141,18 @@ class PhysicsSimulator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _nodes(element: object) -> tuple[object, ...]:
+    """Name and nodes of an element of a testbench."""
+    return tuple(getattr(element, name, None) for name in ("name", "plus", "minus", "feedback", "output"))
+
+
+def _announce_compilation() -> None:
+    if not is_kept(newton):
+        print(
+            "zsgym: compiling the transistor's equations for this machine: about half a minute, once", file=sys.stderr
+        )
 
 
 @cache
