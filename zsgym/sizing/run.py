@@ -55,7 +55,7 @@ class Run:
         """What came of it."""
         truth, choice, best = self._truth, self._choice, self._truth.best
         assert best is not None
-        verified = best.outcome.p_valid is None
+        verified = not best.outcome.predicted
         tradeoff = Tradeoff.of(truth.circuit, truth.designs, truth.targets, pair) if verified else None
         if pair is not None and tradeoff is not None and tradeoff.front is not None:
             best = truth.designs[tradeoff.front.in_the_middle(truth.circuit.metrics).simulation - 1]
