@@ -37,11 +37,11 @@ class ProgressBar:
         self._started = clock()
         self._due = self._started + FIRST_S
 
-    def update(self, note: str = "") -> None:
-        """One more is done. :param note: how it stands, such as `reward -0.12`."""
-        self._done += 1
+    def update(self, note: str = "", count: int = 1) -> None:
+        """So many more are done. :param note: how it stands, such as `reward -0.12`."""
+        self._done += count
         self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
+        self._bar.update(count)
         if self._lines and (now := self._clock()) >= self._due:
             self._due = now + INTERVAL_S
             print(f"zsgym: {self._line(now - self._started, note)}", file=sys.stderr, flush=True)

@@ -9,7 +9,6 @@ from html import escape
 from zsgym.base.typography import MISSING, printed
 from zsgym.classes import Metric
 from zsgym.report.checks import checks_table
-from zsgym.report.comparison import COMPARISON_HINT
 from zsgym.report.devices import SAFE_HEADROOM, operating_point_table, sizing_table
 from zsgym.report.evidence import Evidence, verdict
 from zsgym.report.figures import Curve, curve_plot
@@ -62,7 +61,7 @@ def render_page(
     style = stylesheets("palette.css", "style.css", "schematic.css")
     metrics, targets = evidence.request.circuit.metrics, evidence.request.targets
     sections = [
-        _section("Which circuit", comparison, COMPARISON_HINT),
+        _section("Which circuit", comparison),
         _specs(evidence),
         _section("Trade-off", tradeoff_section(tradeoff, metrics, targets) if tradeoff else ""),
         _checks(evidence),

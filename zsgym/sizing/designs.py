@@ -92,20 +92,23 @@ def designs_file(
     provenance: Mapping[str, str],
     conditions: Conditions | None = None,
     tradeoff: Tradeoff | None = None,
+    best: Design | None = None,
 ) -> str:
     """The text of a file of designs, see `write_designs`.
 
     :param designs: in the order of their simulation. :param provenance: of the answers.
     :param conditions: under which they were simulated; None means the circuit's own.
-    :param tradeoff: of the specs, where there is one.
+    :param tradeoff: of the specs, where there is one. :param best: comes first, whatever its score.
     """
+    first = [] if best is None else [best]
+    listed = [*first, *(design for design in distinct(designs, _MOST_DESIGNS) if design is not best)][:_MOST_DESIGNS]
     content = {
         "agent": agent,
         "circuit": circuit.name,
         "targets": dict(targets),
         "conditions": (circuit.conditions if conditions is None else conditions).as_dict(),
         "simulations": len(designs),
-        "designs": [design.as_dict() for design in distinct(designs, _MOST_DESIGNS)],
+        "designs": [design.as_dict() for design in listed],
         "history": history.model_dump(),
         "tradeoff": None if tradeoff is None else tradeoff.model_dump(),
         "arguments": dict(arguments),

@@ -68,8 +68,7 @@ def size(
     :raises SimulatorError: ngspice failed. What it had answered is in the sample log.
     :raises SizingInterrupted: Ctrl-C; it carries the result so far.
     """
-    if not 0 <= seed < _MOST_SEEDS:
-        raise ConfigError(f"a seed is a number from 0 to {_MOST_SEEDS - 1}, got {seed}")
+    checked_seed(seed)
     known = circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
     base = specs_of(specs, known) if specs else known.targets
     wanted = known.metrics.resolve_targets(known.targets, exactly(known.targets, base) | dict(targets or {}))
@@ -109,6 +108,13 @@ def size(
     if interrupted:
         raise SizingInterrupted(result)
     return result
+
+
+def checked_seed(seed: int) -> int:
+    """:raises ConfigError: it is not a seed."""
+    if not 0 <= seed < _MOST_SEEDS:
+        raise ConfigError(f"a seed is a number from 0 to {_MOST_SEEDS - 1}, got {seed}")
+    return seed
 
 
 def conditions_of(circuit: Circuit, conditions: Conditions | Mapping[str, Any] | None) -> Conditions:

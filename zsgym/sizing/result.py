@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zsgym.base.files import write_text
 from zsgym.base.quantities import counted
@@ -15,6 +15,9 @@ from zsgym.sizing.designs import designs_file, spec_report
 from zsgym.sizing.history import SearchHistory
 from zsgym.sizing.problem import Design
 from zsgym.sizing.tradeoff import Tradeoff
+
+if TYPE_CHECKING:
+    from zsgym.sizing.comparison import Comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +116,12 @@ class SizingResult:
 
         :raises ConfigError: the file cannot be written.
         """
+        write_text(Path(path), self.designs_text())
+
+    def designs_text(self) -> str:
+        """What `write` writes."""
         asked = {"method": self.method, "reason": self.reason, **self.arguments}
-        text = designs_file(
+        return designs_file(
             f"size, {self.method}",
             self.circuit,
             self.targets,
@@ -124,17 +131,21 @@ class SizingResult:
             self.provenance,
             self.conditions,
             self.tradeoff,
+            self.best,
         )
-        write_text(Path(path), text)
 
-    def write_report(self, path: str | Path, netlist: str | Path | None = None) -> None:
+    def write_report(
+        self, path: str | Path, netlist: str | Path | None = None, *, comparison: Comparison | None = None
+    ) -> None:
         """Simulate the best design once more, for its waveforms, and write the report (HTML).
 
         :param netlist: also write the sized netlist with its testbench for plain ngspice here.
+        :param comparison: of the circuit with others, to show.
         :raises ConfigError: a file cannot be written. :raises SimulatorError: ngspice failed.
         """
         # The report is a room above this one; whoever has a result should not have to know that.
         from zsgym.report import Request, write_report
+        from zsgym.report.comparison import comparison_section
 
         checkpoint = self.arguments.get("checkpoint")
         request = Request(
@@ -144,9 +155,10 @@ class SizingResult:
             self.targets,
             checkpoint=Path(checkpoint) if checkpoint else None,
         )
-        write_report(
-            request, Path(path), Path(netlist) if netlist else None, history=self.history, tradeoff=self.tradeoff
-        )
+        shown: dict[str, Any] = {"history": self.history, "tradeoff": self.tradeoff}
+        if comparison is not None:
+            shown["comparison"] = comparison_section(comparison)
+        write_report(request, Path(path), Path(netlist) if netlist else None, **shown)
 
 
 class SizingInterrupted(KeyboardInterrupt):
