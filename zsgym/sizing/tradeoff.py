@@ -268,12 +268,13 @@ class _Table:
         others = np.array([name not in pair for name in self._specs])
         if (self._meets | ~others).all(axis=1).any():
             return others
-        return others & self._meets[self._best]
+        kept: BoolArray = others & self._meets[self._best]
+        return kept
 
     def _keeping(self, pair: Pair) -> tuple[BoolArray, bool]:
         """(N,) designs that keep what a front of the pair keeps, and whether these are all other specs."""
         kept = self._kept(pair)
-        rows: BoolArray = (self._meets | ~kept).all(axis=1)
+        rows: BoolArray = np.all(self._meets | ~kept, axis=1)
         return rows, int(kept.sum()) == len([name for name in self._specs if name not in pair])
 
     def _pair(self, pair: Pair) -> FloatArray:
