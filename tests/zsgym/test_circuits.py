@@ -20,6 +20,7 @@ from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.classes.amplifier import METRICS, AmplifierConditions
 from zsgym.simulators import make_simulator
 
+TEXTBOOK = ("folded_cascode", "miller_n", "miller_p", "ota5t", "telescopic")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rc_loaded"
 CIRCUITS = [load_circuit("nmcf"), load_circuit("nmcnr"), load_circuit(EXAMPLE)]
 
@@ -34,7 +35,7 @@ def middle(circuit: Circuit) -> dict[str, float]:
 
 
 def test_shipped_circuits_are_listed() -> None:
-    assert {"nmcf", "nmcnr"} <= set(list_circuits())
+    assert {"nmcf", "nmcnr", *TEXTBOOK} <= set(list_circuits())
 
 
 @pytest.mark.parametrize("name", list_circuits())
@@ -44,12 +45,29 @@ def test_every_shipped_circuit_is_complete(name: str) -> None:
     assert set(circuit.targets) == set(METRICS.names)
     assert set(circuit.verdict_policies) == {"functional", "measured"}
     assert circuit.verdict_policies["measured"].judge == "measured"
-    assert circuit.conditions == AmplifierConditions(step_low=0.3, step_high=0.5)
     assert circuit.source
-    # Every device of these circuits belongs to exactly one group, and every parameter sizes something.
+    # Every device belongs to a group, and every parameter sizes something.
+    members = {device.name for group in circuit.groups.values() for device in group}
+    assert members == {device.name for device in circuit.devices}
+    assert circuit.subcircuit.names == set(circuit.parameter_names)
+
+
+@pytest.mark.parametrize("name", sorted({*list_circuits()} - {*TEXTBOOK}))
+def test_published_circuits_keep_the_published_conditions(name: str) -> None:
+    """And there every device belongs to exactly one group."""
+    circuit = load_circuit(name)
+    assert circuit.conditions == AmplifierConditions(step_low=0.3, step_high=0.5)
     members = [device.name for group in circuit.groups.values() for device in group]
     assert sorted(members) == sorted(device.name for device in circuit.devices)
-    assert circuit.subcircuit.names == set(circuit.parameter_names)
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_textbook_circuits_step_around_their_common_mode(name: str) -> None:
+    conditions = load_circuit(name).conditions
+    assert isinstance(conditions, AmplifierConditions)
+    assert sum(conditions.step_levels) / 2.0 == pytest.approx(conditions.common_mode)
+    higher = conditions.replace(common_mode_ratio=conditions.common_mode_ratio + 0.05)
+    assert higher.step_levels == pytest.approx([level + 0.09 for level in conditions.step_levels])
 
 
 def test_nmcf_is_the_published_circuit() -> None:
@@ -300,10 +318,10 @@ def test_a_bare_word_may_be_a_file_or_folder(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("nmfc", r"unknown circuit 'nmfc'\. Did you mean 'nmcf'\? Known: nmcf, nmcnr"),
+        ("nmfc", r"unknown circuit 'nmfc'\. Did you mean 'nmcf'\? Known: .*nmcf, nmcnr"),
         ("", "unknown circuit ''"),
         ("nmfc/", r"unknown circuit 'nmfc/'\. Did you mean 'nmcf'\? .*; a YAML file or its folder may be given"),
-        ("missing.yaml", r"missing\.yaml: no such circuit file\. Known circuits: nmcf, nmcnr"),
+        ("missing.yaml", r"missing\.yaml: no such circuit file\. Known circuits: .*nmcf, nmcnr"),
         ("some/where", "no such circuit file"),
     ],
 )
