@@ -7,7 +7,7 @@ checked: at least six metrics of the specs are better than the 75th percentile o
 rows meets all specs. All that was simulated is kept, so that the script can be interrupted and continued.
 
     python benchmarks/freeze_specs.py                            # every amplifier without frozen specs, 1,000 rows each
-    python benchmarks/freeze_specs.py --circuits smc --rows 1000 --simulations 600 --seed 1
+    python benchmarks/freeze_specs.py --circuits smc --rows 1000 --simulations 200 --seed 1
     python benchmarks/freeze_specs.py --circuits smc --write     # specs and known-good sizing into the circuit's file
 """
 
@@ -49,9 +49,9 @@ def main() -> None:
     parser.add_argument("--circuits", nargs="+", metavar="NAME", help="default: all but " + " and ".join(KEPT))
     parser.add_argument("--rows", type=int, default=CHECKED_ROWS, help="targeted rows (default: %(default)s)")
     parser.add_argument(
-        "--rows-first", type=int, default=384, help="of these, how many the search starts from (default: %(default)s)"
+        "--rows-first", type=int, default=256, help="of these, how many the search starts from (default: %(default)s)"
     )
-    parser.add_argument("--simulations", type=int, default=600, help="of the search (default: %(default)s)")
+    parser.add_argument("--simulations", type=int, default=200, help="of the search (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeze"), help="folder of everything simulated")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")

@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.chosen import ALWAYS
 from zsgym.base.errors import ConfigError
-from zsgym.circuits import Circuit, list_circuits, load_circuit
+from zsgym.circuits import Circuit, load_circuit
 from zsgym.report.schematic import Point, Schematic, load_schematic
 from zsgym.report.schematic_drawing import draw_schematic, touches
 
@@ -62,7 +63,7 @@ def netlist_nets(circuit: Circuit) -> list[set[tuple[str, str]]]:
     return sorted(nets.values(), key=sorted)
 
 
-@pytest.mark.parametrize("name", list_circuits())
+@pytest.mark.parametrize("name", ALWAYS)
 def test_the_drawing_is_the_netlist(name: str) -> None:
     circuit = load_circuit(name)
     schematic = load_schematic(circuit)
@@ -70,7 +71,7 @@ def test_the_drawing_is_the_netlist(name: str) -> None:
     assert drawn_nets(schematic) == netlist_nets(circuit)
 
 
-@pytest.mark.parametrize("name", list_circuits())
+@pytest.mark.parametrize("name", ALWAYS)
 def test_ports_are_marked(name: str) -> None:
     schematic = load_schematic(load_circuit(name))
     assert {"inn", "inp", "out"} <= schematic.labels.keys()
@@ -86,7 +87,7 @@ def test_names_and_sizes_are_drawn() -> None:
 
 
 def test_devices_do_not_overlap() -> None:
-    for name in list_circuits():
+    for name in ALWAYS:
         placed = load_schematic(load_circuit(name)).placed
         for number, a in enumerate(placed):
             for b in placed[number + 1 :]:
@@ -104,7 +105,7 @@ def text_boxes(svg: str) -> dict[tuple[str, str, str], tuple[float, float, float
     return boxes
 
 
-@pytest.mark.parametrize("name", list_circuits())
+@pytest.mark.parametrize("name", ALWAYS)
 def test_texts_are_apart_however_long_the_sizes(name: str) -> None:
     """W and L with two decimals everywhere, and three-digit multipliers: no text runs into another, or into a wire."""
     circuit = load_circuit(name)
