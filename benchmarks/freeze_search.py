@@ -39,6 +39,7 @@ _FRAIL = 3.0
 """What a design loses that works at the nominal supply only: it ranks below the robust ones of its neighbourhood."""
 _WORST, _BEST = -3.0, 2.0
 """Bounds of one metric's part: a failed metric cannot be bought off, and a brilliant one does not pay for many."""
+_LEAST_UNIT = 0.05
 _FAILING = -4.0
 """Where designs that do not work begin, below every working one; how far below, says `shortfall`."""
 
@@ -98,38 +99,39 @@ class Yardstick:
     """What is good among the working rows of a circuit.
 
     middle, quarter: (K,) the median and the value that the better quarter of the working rows exceeds, on the metric's
-    own scale (logarithmic where its observations are), turned so that more is better.
+    own scale (logarithmic where its observations are), turned so that more is better. unit: (K,) the distance between
+    the two, or a twentieth of what observations resolve where few rows make it smaller.
     """
 
     circuit: Circuit
     middle: FloatArray
     quarter: FloatArray
+    unit: FloatArray
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
         """From the working rows, of which there must be a few."""
-        turned = _turned(rows.circuit, rows.metrics)
-        return cls(rows.circuit, np.quantile(turned, 0.5, axis=0), np.quantile(turned, 0.75, axis=0))
+        turned, metrics = _turned(rows.circuit, rows.metrics), rows.circuit.metrics
+        middle, quarter = np.quantile(turned, [0.5, 0.75], axis=0)
+        ends = _turned(rows.circuit, np.array([[m.scale.low for m in metrics], [m.scale.high for m in metrics]]))
+        return cls(rows.circuit, middle, quarter, np.maximum(quarter - middle, _LEAST_UNIT * np.abs(ends[1] - ends[0])))
 
     def value(self, metrics: Mapping[str, float]) -> float:
         """The mean over all metrics of how far each lies from the median (0) towards and beyond the quarter (1).
 
         Beyond the quarter it counts a third, so that a metric that lags gains more than one that leads.
         """
-        place = self._places(metrics)
+        place = (_turned(self.circuit, self._row(metrics)) - self.middle) / self.unit
         bent = np.where(place > 1.0, 1.0 + (place - 1.0) / 3.0, place)
         return float(np.clip(bent, _WORST, _BEST).mean())
 
     def beyond(self, metrics: Mapping[str, float]) -> list[str]:
         """Metrics that are better than the 75th percentile of the working rows."""
-        return [
-            name for name, place in zip(self.circuit.metrics.names, self._places(metrics), strict=True) if place > 1
-        ]
+        better = _turned(self.circuit, self._row(metrics)) > self.quarter
+        return [name for name, is_better in zip(self.circuit.metrics.names, better, strict=True) if is_better]
 
-    def _places(self, metrics: Mapping[str, float]) -> FloatArray:
-        turned = _turned(self.circuit, np.array(self.circuit.metrics.row(metrics)))
-        places: FloatArray = (turned - self.middle) / np.maximum(self.quarter - self.middle, 1e-12)
-        return places
+    def _row(self, metrics: Mapping[str, float]) -> FloatArray:
+        return np.array(self.circuit.metrics.row(metrics))
 
 
 def _turned(circuit: Circuit, values: FloatArray) -> FloatArray:

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--circuits", nargs="+", metavar="NAME", help="default: all but " + " and ".join(KEPT))
     parser.add_argument("--rows", type=int, default=CHECKED_ROWS, help="targeted rows (default: %(default)s)")
     parser.add_argument(
-        "--rows-first", type=int, default=256, help="of these, how many the search starts from (default: %(default)s)"
+        "--rows-first", type=int, default=160, help="of these, how many the search starts from (default: %(default)s)"
     )
     parser.add_argument("--simulations", type=int, default=200, help="of the search (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
