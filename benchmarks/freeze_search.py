@@ -19,6 +19,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from zsgym.circuits import Circuit, load_circuit
+from zsgym.circuits.schema import KnownGood
 from zsgym.datasets.strategies import LabelledSizing, make_strategy, rounds
 from zsgym.evaluate import Evaluator
 from zsgym.simulators import make_simulator
@@ -204,10 +205,44 @@ class Search:
         return {supply: self._ask(sizing, supply) for supply in SUPPLIES}
 
 
+def scout(circuit: Circuit, evaluator: Evaluator, path: Path, seed: int, simulations: int) -> dict[str, Any]:
+    """Look for any sizing that works, by CMA-ES on how badly sizings fail, where random ones hardly ever do.
+
+    :return: `sizing`, None where the simulations were spent in vain, and `simulations`. Kept in a file.
+    """
+    if path.is_file():
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+    optimiser, spent = CmaEs(len(circuit.parameters), seed, population=POPULATION), 0
+    with tqdm(total=simulations, desc=f"{circuit.name}: scout", unit="sim") as bar:
+        while spent < simulations:
+            positions, values = optimiser.ask(), []
+            for sizing in map(circuit.sizing, circuit.from_unit(2.0 * positions - 1.0)):
+                (outcome,) = evaluator.evaluate(circuit.cases([sizing]), attempts=ATTEMPTS)
+                spent += 1
+                bar.update()
+                if outcome.success:
+                    append(path, {"sizing": sizing, "simulations": spent})
+                    return {"sizing": sizing, "simulations": spent}
+                values.append(-shortfall(circuit, circuit.policy("functional"), outcome))
+            optimiser.tell(positions, np.array(values))
+            bar.set_postfix_str(f"best {max(values):.2f}")
+    append(path, {"sizing": None, "simulations": spent})
+    return {"sizing": None, "simulations": spent}
+
+
 def unknown_circuit(name: str) -> Circuit:
     """A shipped circuit as if nobody had ever sized it: a row drawn around its known-good sizing would meet its specs
     because the specs come from there."""
     return replace(load_circuit(name), known_good_designs={})
+
+
+def starting_at(circuit: Circuit, sizing: Mapping[str, float] | None) -> Circuit:
+    """A circuit of which one working sizing is known, a scout's; as it was where the scout found none."""
+    if sizing is None:
+        return circuit
+    design = KnownGood(description="scouted", supplies=(circuit.conditions.supply,), sizing=dict(sizing))
+    return replace(circuit, known_good_designs={"scouted": design})
 
 
 def evaluator_of(circuit: Circuit) -> Evaluator:

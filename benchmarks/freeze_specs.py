@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from common import RESULTS, format_table, provenance, run_resumable, write_json
-from freeze_search import SUPPLIES, Rows, Search, Yardstick, evaluator_of, unknown_circuit
+from freeze_search import SUPPLIES, Rows, Search, Yardstick, evaluator_of, scout, starting_at, unknown_circuit
 
 from zsgym.base.files import write_text
 from zsgym.circuits import Circuit, list_circuits, load_circuit
@@ -52,6 +52,13 @@ def main() -> None:
         "--rows-first", type=int, default=160, help="of these, how many the search starts from (default: %(default)s)"
     )
     parser.add_argument("--simulations", type=int, default=200, help="of the search (default: %(default)s)")
+    parser.add_argument(
+        "--scout",
+        type=int,
+        default=0,
+        metavar="N",
+        help="first look for a sizing that works, with at most N simulations, and draw rows around it",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeze"), help="folder of everything simulated")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
@@ -79,6 +86,10 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
     """The frozen specs of one circuit and how they came about."""
     circuit, folder = unknown_circuit(name), arguments.runs / name
     with evaluator_of(circuit) as evaluator:
+        scouted = {"simulations": 0, "sizing": None}
+        if arguments.scout:
+            scouted = scout(circuit, evaluator, folder / "scout.json", arguments.seed, arguments.scout)
+            circuit = starting_at(circuit, scouted["sizing"])
         rows = Rows(circuit, folder / "rows.jsonl")
         rows.extend(evaluator, arguments.rows_first, arguments.seed)
         first = Rows(circuit, folder / "rows.jsonl")
@@ -92,6 +103,7 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         "rows": len(rows.rows),
         "working_share": rows.share,
         "rows_before_search": len(first.rows),
+        "scouting": scouted["simulations"],
         "simulations": search.simulations,
         "seed": arguments.seed,
         "value": search.best[0],
