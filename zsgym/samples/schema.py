@@ -5,8 +5,8 @@ metrics, raw measurements and operating points in SI. Three rules hold for every
 
 - label 1 carries finite metrics and no failure (under the `functional` policy all eleven; under `measured` those that
   exist); label 0 carries a failure and null metrics, never 1e9;
-- the backend is the simulator that *answered* (a hybrid names ngspice or surrogate), because rows answered by a
-  surrogate are never training labels;
+- the backend is the simulator that *answered* (a hybrid names ngspice, physics or surrogate), because rows answered by
+  one of `PREDICTORS` are never training labels;
 - an infrastructure error is not a row: it becomes an `ErrorRecord`, which is stored outside the samples.
 """
 
@@ -25,16 +25,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from zsgym.base.errors import SampleLogError
 from zsgym.circuits import Case, Sizing
 from zsgym.classes import Conditions, Failure, find_class
-from zsgym.simulators.outcome import Outcome
+from zsgym.simulators.outcome import PREDICTORS, Outcome
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
 
 SCHEMA_VERSION = 1
 """Version of the row model. A reader refuses rows of a later version instead of guessing."""
-
-SURROGATE = "surrogate"
-"""Backend name that marks a predicted row: stored, queued for relabelling, never a training label."""
 
 
 def now() -> str:
@@ -191,7 +188,9 @@ class Sample(_Record):
     @classmethod
     def _backend_is_who_answered(cls, backend: str) -> str:
         if backend in ("", "hybrid"):
-            raise ValueError(f"the backend must name the simulator that answered (ngspice, surrogate), got {backend!r}")
+            raise ValueError(
+                f"the backend must name the simulator that answered (ngspice, surrogate, ...), got {backend!r}"
+            )
         return backend
 
     @field_validator("metrics", mode="before")
@@ -226,8 +225,8 @@ class Sample(_Record):
 
     @property
     def predicted(self) -> bool:
-        """True when a surrogate answered: the label is a guess that waits for a simulation."""
-        return self.backend == SURROGATE
+        """True when a surrogate or the physics backend answered: the label waits for a simulation."""
+        return self.backend in PREDICTORS
 
     @classmethod
     def from_outcome(

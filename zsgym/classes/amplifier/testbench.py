@@ -25,6 +25,7 @@ from zsgym.classes.amplifier.measurements import (
 from zsgym.classes.amplifier.stability import rightmost_pole
 from zsgym.classes.amplifier.verdict import AmplifierPolicy
 from zsgym.classes.testbench import (
+    POLES,
     Capacitor,
     LoopProbe,
     OperatingPoint,
@@ -216,10 +217,17 @@ def _small_signal(waves: Waves) -> Raw:
     loop, closed = waves["open_loop"], waves["closed_loop"]
     frequency = np.real(loop["frequency"])
     raw = open_loop(frequency, np.asarray(-loop["out"] / loop["inn"], np.complex128))
-    raw["max_pole_real"] = rightmost_pole(frequency, np.asarray(closed["out"], np.complex128))
+    raw["max_pole_real"] = _rightmost(closed)
     for metric, analysis in (("cmrr", "common_mode"), ("psrr_p", "supply"), ("psrr_n", "ground")):
         raw[metric] = -float(decibel(complex(waves[analysis]["out"][0])))
     return raw
+
+
+def _rightmost(closed: Mapping[str, np.ndarray]) -> float:
+    """Largest real part of the closed loop's poles: the simulator's own, or those of a rational fit."""
+    if POLES in closed:
+        return float(closed[POLES].real.max(initial=-np.inf))
+    return rightmost_pole(np.real(closed["frequency"]), np.asarray(closed["out"], np.complex128))
 
 
 def temperature_sweep(waves: Waves, probe: str) -> tuple[Real, Real]:
