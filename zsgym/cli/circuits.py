@@ -80,13 +80,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _draw(circuit: Circuit, path: Path) -> None:
-    from zsgym.report.schematic import load_schematic
-    from zsgym.report.schematic_drawing import schematic_file
+    from zsgym.report.schematic import load_schematic, schematic_file
 
-    schematic = load_schematic(circuit)
-    if schematic is None:
-        raise ConfigError(f"{circuit.name} has no schematic: docs/report.md says how one is made")
-    write_text(path, schematic_file(schematic, circuit))
+    write_text(path, schematic_file(load_schematic(circuit), circuit))
     print(path)
 
 
