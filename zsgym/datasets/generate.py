@@ -262,6 +262,7 @@ def _manifest_for(plan: Plan, directory: Path) -> dict[str, Any]:
             f"{directory} was made by {manifest.get('made_by')}, not generated. Choose another directory."
         )
     wanted, found = plan.configuration(), manifest["configuration"]
+    found = found | {"conditions": plan.circuit.circuit_class.conditions.of_row(found["conditions"])}
     different = [name for name in wanted if wanted[name] != found.get(name)]
     if different:
         details = "; ".join(

@@ -47,8 +47,10 @@ def sample_id(circuit: str, netlist_hash: str, sizing: Sizing, conditions: Mappi
 
     Two sizings share an id only when every value is the same float64, whatever the order of the names and whether a
     count was given as 4 or 4.0. Backend, verdict and time do not enter: relabelling a row keeps its id.
+
+    :param conditions: a mapping holds those that enter: what `Conditions.identity` of their class leaves.
     """
-    fields = conditions.as_dict() if isinstance(conditions, Conditions) else conditions
+    fields = conditions.identity(conditions.as_dict()) if isinstance(conditions, Conditions) else conditions
     parts = (_quoted(circuit), _quoted(netlist_hash), _exact(sizing), _exact_conditions(tuple(fields.items())))
     return hashlib.sha256(f"[{','.join(parts)}]".encode()).hexdigest()[:20]
 
@@ -118,7 +120,8 @@ class Sample(_Record):
 
     sample_id: see `sample_id`; filled in when left empty. circuit_class: decides what the metrics and reasons are; rows
     of zsgym 0.1 do not name it, they are amplifiers. sizing: every parameter of the circuit, declared units.
-    conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio. label: 1 works, 0 does not.
+    conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio, step_low, step_high (V); those that
+    an older row lacks are filled in with what they were. label: 1 works, 0 does not.
     failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0.
     raw: every finite measurement, SI, also for failures (a name that is absent was not measured or is undefined).
     operating_points: device -> quantity -> SI value, or None. p_valid: probability of success from a surrogate.
@@ -213,8 +216,11 @@ class Sample(_Record):
             if any(value is not None for value in self.metrics.values()):
                 raise ValueError("a failed sample holds null metrics; its measurements belong in raw")
             object.__setattr__(self, "metrics", dict.fromkeys(circuit_class.metrics.names))
+        conditions = circuit_class.conditions
+        object.__setattr__(self, "conditions", conditions.of_row(self.conditions))
         if not self.sample_id:
-            identity = sample_id(self.circuit, self.netlist_hash, self.sizing, self.conditions)
+            named = conditions.identity(self.conditions)
+            identity = sample_id(self.circuit, self.netlist_hash, self.sizing, named)
             object.__setattr__(self, "sample_id", identity)
         return self
 

@@ -38,8 +38,8 @@ from zsgym.classes.testbench import (
     Waves,
 )
 
-STEP = Step(low=0.3, high=0.5, rise=1e-6, fall=201e-6, end=401e-6)
-"""Published input pulse."""
+_RISE, _FALL, _END = 1e-6, 201e-6, 401e-6
+"""Edges and end of the published input pulse, s."""
 MAX_TIME_STEP = 5e-6
 """Bound on the time step of a step response, s."""
 MAX_TIME_POINTS = 7000
@@ -60,9 +60,16 @@ PUBLISHED_TEMPERATURE = 27.0
 """Temperature of the published bench in degrees Celsius. It reads supply current and offset at `SUPPLY_TEMPERATURE`."""
 
 
+def input_step(conditions: AmplifierConditions) -> Step:
+    """The input pulse of the step response: published edges, levels of the conditions."""
+    low, high = conditions.step_levels
+    return Step(low, high, _RISE, _FALL, _END)
+
+
 def amplifier_testbench(conditions: AmplifierConditions, max_points: int) -> Testbench:
     """Elements and stages. `temperature` and `temperature_coarse` are alternatives."""
-    pulse = Pulse(STEP.low, STEP.high, STEP.rise, STEP.fall)
+    step = input_step(conditions)
+    pulse = Pulse(step.low, step.high, step.rise, step.fall)
     return Testbench(
         conditions.temperature,
         elements=(
@@ -78,7 +85,7 @@ def amplifier_testbench(conditions: AmplifierConditions, max_points: int) -> Tes
             Stage("temperature", _sweeps("", 1)),
             Stage("temperature_coarse", _sweeps("_coarse", _COARSE)),
             Stage("reading", (_reading(conditions.temperature),)),
-            Stage("transient", (Transient("transient", ("out",), STEP.end, MAX_TIME_STEP, max_points),)),
+            Stage("transient", (Transient("transient", ("out",), step.end, MAX_TIME_STEP, max_points),)),
         ),
     )
 
@@ -196,10 +203,10 @@ class AmplifierBench:
 
     def _transient(self, waves: Waves) -> Raw:
         wave = waves["transient"]
-        time, output = np.real(wave["time"]), np.real(wave["out"])
-        complete = bool(time[-1] >= STEP.end * (1.0 - 1e-9))
+        time, output, step = np.real(wave["time"]), np.real(wave["out"]), input_step(self.conditions)
+        complete = bool(time[-1] >= step.end * (1.0 - 1e-9))
         return {
-            **step_response(time, output, STEP, self.policy.settling_band),
+            **step_response(time, output, step, self.policy.settling_band),
             "transient_complete": float(complete),
             "transient_points": float(time.size),
         }
