@@ -38,8 +38,8 @@ def circuit_of(name: str) -> Circuit:
 
 
 @cache
-def drawing_of(name: str) -> Schematic:
-    return automatic_schematic(circuit_of(name))
+def drawing_of(name: str, *, sizes: bool = True) -> Schematic:
+    return automatic_schematic(circuit_of(name), sizes=sizes)
 
 
 def longest(circuit: Circuit) -> dict[str, float]:
@@ -67,6 +67,10 @@ class TestOfEveryCircuit:
         circuit, schematic = circuit_of(name), drawing_of(name)
         assert drawn_nets(schematic) == netlist_nets(circuit)
         assert faults(schematic, circuit, longest(circuit)) == []
+        names_alone = drawing_of(name, sizes=False)
+        assert drawn_nets(names_alone) == netlist_nets(circuit)
+        assert faults(names_alone, circuit) == []
+        assert names_alone.width < schematic.width
 
     @pytest.mark.parametrize("name", list_circuits())
     def test_currents_flow_down_and_signals_to_the_right(self, name: str) -> None:
@@ -183,6 +187,16 @@ def test_any_heap_of_devices_is_drawn_as_it_is(seed: int) -> None:
     transistors = [device for device in devices if device.kind in TRANSISTORS]
     noted = {d.name: f"bulk {d.nodes['b']}" for d in transistors if d.nodes["b"] not in (d.nodes["s"], usual[d.kind])}
     assert schematic.notes == noted
+
+
+@pytest.mark.parametrize("name", [*list_circuits(), "rc_loaded"])
+def test_the_pictures_of_the_documentation_are_current(name: str) -> None:
+    """`zsgym circuits --schematic docs/images/circuits` draws them, and the example's likewise."""
+    circuit = circuit_of(name)
+    schematic = load_placement(circuit) or drawing_of(name, sizes=False)
+    picture = ROOT / "docs/images/circuits" / f"{name}.svg"
+    assert picture.read_text(encoding="utf-8") == schematic_file(schematic, circuit)
+    assert f"zsgym circuits {name} --schematic" in picture.read_text(encoding="utf-8")
 
 
 class TestPlacedByHand:

@@ -21,9 +21,9 @@ __all__ = [
 ]
 
 
-def load_schematic(circuit: Circuit) -> Schematic:
+def load_schematic(circuit: Circuit, *, sizes: bool = True) -> Schematic:
     """The circuit as it was placed by hand, where somebody did; else as its structure suggests.
 
-    :raises ConfigError: the file with the placement is not valid.
+    :param sizes: keep room for the sizes of devices. :raises ConfigError: the file with the placement is not valid.
     """
-    return load_placement(circuit) or automatic_schematic(circuit)
+    return load_placement(circuit) or automatic_schematic(circuit, sizes=sizes)

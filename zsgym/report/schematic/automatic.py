@@ -18,8 +18,11 @@ _TRIES = 6
 """Each gives a net names that had no way, or more room to all."""
 
 
-def automatic_schematic(circuit: Circuit) -> Schematic:
-    """Rails above and below, branches between them, signal from left to right; the same for the same netlist."""
+def automatic_schematic(circuit: Circuit, *, sizes: bool = True) -> Schematic:
+    """Rails above and below, branches between them, signal from left to right; the same for the same netlist.
+
+    :param sizes: keep room for the sizes of devices; without, only names fit.
+    """
     structure = read_structure(circuit)
     branches = find_branches(structure)
     order = order_blocks(structure, branches)
@@ -28,7 +31,7 @@ def automatic_schematic(circuit: Circuit) -> Schematic:
     crowded = frozenset[str]()
     gap = 2.0
     for _ in range(_TRIES):
-        placer = Placer(structure, branches, order, sides, notes, order.labelled | crowded, crowded, gap)
+        placer = Placer(structure, branches, order, sides, notes, order.labelled | crowded, crowded, gap, sizes)
         placement = placer.place()
         wiring = draw_wires(placer, placement)
         if not wiring.missing:

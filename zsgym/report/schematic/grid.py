@@ -77,10 +77,14 @@ class Grid:
                     return False
         return True
 
-    def connect(self, net: str, piece: set[Spot], limit: float) -> bool:
-        """Add the cheapest wire from a piece of a net to another one; false where each costs more than the limit."""
+    def connect(self, net: str, piece: set[Spot], limit: float, to: set[Spot] | None = None) -> bool:
+        """Add the cheapest wire from a piece of a net to another one; false where each costs more than the limit.
+
+        :param to: the only piece that counts.
+        """
         others = [other for other in self.pieces[net] if other is not piece]
-        path = self._path(net, piece, set().union(*others), limit)
+        avoided = set[Spot]().union(*(other for other in others if to is not None and other is not to))
+        path = self._path(net, piece, to or set[Spot]().union(*others), avoided, limit)
         if path is None:
             return False
         self.add_wire(net, _corners(path))
@@ -91,7 +95,9 @@ class Grid:
         touched = [piece for piece in pieces if piece & spots]
         self.pieces[net] = [*(piece for piece in pieces if not piece & spots), spots.union(*touched)]
 
-    def _path(self, net: str, sources: Collection[Spot], targets: Collection[Spot], limit: float) -> list[Spot] | None:
+    def _path(
+        self, net: str, sources: Collection[Spot], targets: Collection[Spot], avoided: Collection[Spot], limit: float
+    ) -> list[Spot] | None:
         goals = {spot for spot in targets if not self._is_shared(net, spot)}
         starts = sorted(spot for spot in sources if not self._is_shared(net, spot))
         if not goals or not starts:
@@ -115,7 +121,7 @@ class Grid:
             if spot in goals:
                 return _back(before, (spot, way))
             for state, price in self._steps(net, spot, way):
-                if cost + price < best.get(state, math.inf):
+                if cost + price < best.get(state, math.inf) and state[0] not in avoided:
                     best[state] = cost + price
                     before[state] = (spot, way)
                     heapq.heappush(queue, (cost + price + least(*state[0]), cost + price, *state))

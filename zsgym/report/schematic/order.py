@@ -43,7 +43,7 @@ def order_blocks(structure: Structure, branches: Branches) -> Order:
     inputs = tuple(port for port in structure.ports if port not in channel)
     outputs = tuple(port for port in structure.ports if port in channel)
     labelled = _labelled(structure, branches, inputs)
-    bias = _bias(branches, labelled)
+    bias = _bias(structure, branches, labelled)
     signal = [b for b in branches.blocks if b not in bias]
     bias_order = _best(_by_signal(bias, structure.rails), lambda blocks: _bias_cost(blocks, structure, labelled))
     ties = [(element.top, element.bottom) for element in branches.laterals]
@@ -53,13 +53,15 @@ def order_blocks(structure: Structure, branches: Branches) -> Order:
     return Order(tuple(bias_order), tuple(signal_order), labelled, inputs, outputs)
 
 
-def _bias(branches: Branches, labelled: frozenset[str]) -> list[Block]:
-    """Blocks that no signal moves; without those that a wire joins to a stage, unless they hold a source."""
+def _bias(structure: Structure, branches: Branches, labelled: frozenset[str]) -> list[Block]:
+    """Blocks that no signal moves; without those at a port, and those that a wire joins to a stage, unless they hold a
+    source."""
     if not branches.signal:
         return []
     still = [b for b in branches.blocks if not (b.gates | b.channel_nets) & branches.signal]
     gates = frozenset[str]().union(*(b.gates for b in branches.blocks if b not in still)) - labelled
-    return [b for b in still if not b.channel_nets & gates or _has_source(b)]
+    inner = [b for b in still if not b.nets & set(structure.ports)]
+    return [b for b in inner if not b.channel_nets & gates or _has_source(b)]
 
 
 def _has_source(block: Block) -> bool:

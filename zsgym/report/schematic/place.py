@@ -49,7 +49,8 @@ class Placement:
 @dataclass(frozen=True)
 class Placer:
     """labelled: nets whose gates carry their names, for which room is kept. crowded: nets of which every pin does,
-    since names had no room before. gap: between columns, in grid steps."""
+    since names had no room before. gap: between columns, in grid steps.
+    sizes: keep room for them."""
 
     structure: Structure
     branches: Branches
@@ -59,6 +60,7 @@ class Placer:
     labelled: frozenset[str]
     crowded: frozenset[str]
     gap: float = _GAP
+    sizes: bool = True
 
     def place(self) -> Placement:
         """The place of every element."""
@@ -97,7 +99,7 @@ class Placer:
         middle, ends = 0, list[int]()
         for number, (place, slot) in enumerate(slots):
             joints = self._joints(slots[number - 1][1], slot) if number else {}
-            x = middle + 3 if before else math.ceil(_LEFT - min(box[0] for box in slot.boxes))
+            x = middle + 5 if before else math.ceil(_LEFT - min(box[0] for box in slot.boxes))
             x = max(x, math.ceil(self._distance(before, slot.boxes, joints)))
             moved = {element: replace(item, x=item.x + x) for element, item in slot.placed.items()}
             placed |= moved
@@ -159,7 +161,7 @@ class Placer:
                 parallel=element.devices[1:],
             )
             slot.placed[element] = item
-            slot.boxes += symbol_boxes(item, self.notes.get(device.name, ""))
+            slot.boxes += symbol_boxes(item, self.notes.get(device.name, ""), sizes=self.sizes)
             slot.boxes += self._gate_label(element, item)
             slot.boxes += self._names_at_ends(element, item, first=element is column.elements[0])
         slot.boxes += self._through(column, slot, heights)
@@ -210,8 +212,8 @@ class Placer:
         for lateral in items:
             item = Placed(lateral.element.device, 0, lateral.y, mirrored=lateral.mirrored, flat=True)
             slot.placed[lateral.element] = item
-            slot.boxes += symbol_boxes(item, self.notes.get(item.device.name, ""))
-            slot.boxes.append((-2, lateral.y - 1, 2, lateral.y + 1))
+            slot.boxes += symbol_boxes(item, self.notes.get(item.device.name, ""), sizes=self.sizes)
+            slot.boxes.append((-3, lateral.y - 1, 3, lateral.y + 1))
             slot.boxes += self._names_at_ends(lateral.element, item, first=True)
         return slot
 

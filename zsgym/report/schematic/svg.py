@@ -38,18 +38,20 @@ def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing | None
     ]
     box = f"0 {(low - _TOP) * _UNIT:g} {width * _UNIT:g} {height * _UNIT:g}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="schematic" viewBox="{box}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="schematic" viewBox="{box}" '
+        f'style="--natural: {width * _UNIT:g}px" role="img" '
         f'aria-label="Schematic of {escape(circuit.name.upper())}">{"".join(parts)}</svg>'
     )
 
 
 def schematic_file(schematic: Schematic, circuit: Circuit, sizing: Sizing | None = None) -> str:
-    """The same as the text of an SVG file, with its own style, for light and dark surroundings."""
+    """The same as the text of an SVG file, with its own style, for light and dark surroundings.; it says its origin."""
     drawing = draw_schematic(schematic, circuit, sizing)
+    origin = f"zsgym circuits {circuit.name} --schematic FILE.svg, of the netlist {circuit.netlist_hash}"
     font = "svg { font-family: system-ui, sans-serif; background: var(--paper); }\ntext { fill: var(--ink); }\n"
     style = f"<style>\n{stylesheets('palette.css')}{font}{stylesheets('schematic.css')}</style>"
     head, tail = drawing.split(">", 1)
-    return f"{head}>{style}{tail}\n"
+    return f"{head}><metadata>{escape(origin)}</metadata>{style}{tail}\n"
 
 
 def _junctions(schematic: Schematic) -> Iterable[Point]:

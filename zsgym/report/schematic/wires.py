@@ -33,7 +33,7 @@ def draw_wires(placer: Placer, placement: Placement) -> Wiring:
     wiring = Wiring(grid)
     for element, item in placement.placed.items():
         grid.block(body_box(item))
-        for box in text_boxes(item, placer.notes.get(element.device.name, "")):
+        for box in text_boxes(item, placer.notes.get(element.device.name, ""), sizes=placer.sizes):
             grid.block(box)
     for element, item in placement.placed.items():
         for pin, spot in item.pins.items():
@@ -154,9 +154,9 @@ def _loops(placer: Placer, placement: Placement, grid: Grid) -> None:
                 own = _piece(grid, net, gate)
                 for other in column.elements:
                     if net in (other.top, other.bottom) and own is not None:
-                        end = _ends(other, placement.placed[other])[0 if net == other.top else 1]
-                        if end not in own:
-                            grid.connect(net, own, _LOOP)
+                        target = _piece(grid, net, _ends(other, placement.placed[other])[0 if net == other.top else 1])
+                        if target is not own:
+                            grid.connect(net, own, _LOOP, to=target)
                             break
 
 
