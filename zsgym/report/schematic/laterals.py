@@ -147,7 +147,7 @@ def _height(
                 if (span := heights.span(block, net)) is not None and (net in block.channel_nets or net not in driven)
             ]
             if net in lone:
-                total += min(abs(y - other) for other in lone[net])
+                total += 2.0 * min(abs(y - other) for other in lone[net])
             elif reached:
                 _, (top, bottom), number = min(reached)
                 total += max(top - y, 0, y - bottom)

@@ -29,7 +29,7 @@ def choose_sides(order: Order) -> Sides:
         if block.tail is not None:
             left, other = block.columns
             for a, b in _same_row(left, other):
-                if a.kind in TRANSISTORS and a.gate != b.gate and a.like(b) and _shares_a_net(a, b):
+                if a.kind in TRANSISTORS and a.gate != b.gate and a.like(b):
                     right[a], right[b] = False, True
             _face(left, other, right, facing, every=True)
     for blocks, every in ((order.bias, False), (order.signal, True)):
@@ -53,10 +53,6 @@ def choose_sides(order: Order) -> Sides:
 def _same_row(left: Column, right: Column) -> list[tuple[Element, Element]]:
     there = dict(zip(right.rows, right.elements, strict=True))
     return [(e, there[row]) for e, row in zip(left.elements, left.rows, strict=True) if row in there]
-
-
-def _shares_a_net(a: Element, b: Element) -> bool:
-    return a.top == b.top or a.bottom == b.bottom
 
 
 def _is_mirror(left: Column, right: Column, order: Order) -> bool:
