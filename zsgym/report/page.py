@@ -13,8 +13,7 @@ from zsgym.report.devices import SAFE_HEADROOM, operating_point_table, sizing_ta
 from zsgym.report.evidence import Evidence, verdict
 from zsgym.report.figures import Curve, curve_plot
 from zsgym.report.markup import html_table, stylesheets
-from zsgym.report.schematic import load_schematic
-from zsgym.report.schematic_drawing import draw_schematic
+from zsgym.report.schematic import draw_schematic, load_schematic
 from zsgym.report.search import search_plots
 from zsgym.sizing.history import SearchHistory
 
@@ -123,10 +122,7 @@ def _checks(evidence: Evidence) -> str:
 
 def _schematic(evidence: Evidence) -> str:
     circuit = evidence.request.circuit
-    schematic = load_schematic(circuit)
-    if schematic is None:
-        return ""
-    drawn = draw_schematic(schematic, circuit, evidence.request.sizing)
+    drawn = draw_schematic(load_schematic(circuit), circuit, evidence.request.sizing)
     return _section("Schematic", f'<div class="scroll">{drawn}</div>', _SCHEMATIC_HINT)
 
 
