@@ -101,7 +101,7 @@ def best_of_designs(content: Any, source: str, circuit: Circuit) -> Given:
     targets = content.get("targets")
     if targets:
         try:
-            targets = circuit.metrics.resolve_targets({}, targets)
+            targets = circuit.resolve_targets(targets, base={})
         except ConfigError as error:
             raise ConfigError(f"{source}: targets: {error}") from error
     return Given([circuit.validate(best["sizing"])], targets or None, content.get("history"))

@@ -73,7 +73,8 @@ def size(
         raise ConfigError(f"a seed is a number from 0 to {_MOST_SEEDS - 1}, got {seed}")
     known = circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
     base = specs_of(specs, known) if specs else known.targets
-    wanted = known.metrics.resolve_targets(known.targets, exactly(known.targets, base) | dict(targets or {}))
+    wanted = known.resolve_targets(exactly(known.targets, base) | dict(targets or {}))
+    known = known.judged_by(wanted)
     choice = choose(known, method, Path(checkpoint) if checkpoint else None)
     say = notify or _nobody
     say(f"{known.name}: {choice.in_words}")

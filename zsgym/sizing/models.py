@@ -96,6 +96,8 @@ class InstalledModel:
             return f"the {self.name} was trained on {known}, not on {circuit.name}"
         if not _same_conditions(name, circuit):
             return f"the {self.name} was trained on this netlist at the conditions of {name}, which differ"
+        if circuit.asked:
+            return f"the {self.name} was not trained on {', '.join(circuit.asked)}"
         return None
 
 

@@ -62,7 +62,7 @@ class Design:
             "reward": self.reward,
             "status": outcome.status.value,
             "failure": outcome.failure,
-            "metrics": None if outcome.metrics is None else dict(outcome.metrics),
+            "metrics": outcome.determined,
             "margins": self.margins,
             "p_valid": outcome.p_valid,
             "sizing": self.sizing,
@@ -114,8 +114,10 @@ class Problem:
         seed: int | None = None,
         progress: bool = False,
     ) -> None:
+        self.targets = circuit.resolve_targets(targets)
+        circuit = circuit.judged_by(self.targets)
         self.circuit = circuit
-        self.targets = circuit.metrics.resolve_targets(circuit.targets, targets)
+        """Asked for the optional metrics that its targets name."""
         self.agent, self.seed = agent, seed
         self.history: list[Progress] = []
         self.designs: list[Design] = []

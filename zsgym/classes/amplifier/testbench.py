@@ -5,11 +5,12 @@ A single copy of the amplifier serves for everything. Its loop is closed, and op
 signals show a live and stable amplifier.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from zsgym.classes.amplifier import optional
 from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.measurements import (
     SUPPLY_TEMPERATURE,
@@ -23,7 +24,7 @@ from zsgym.classes.amplifier.measurements import (
     temperature_coefficient,
 )
 from zsgym.classes.amplifier.stability import rightmost_pole
-from zsgym.classes.amplifier.verdict import AmplifierPolicy
+from zsgym.classes.amplifier.verdict import AmplifierPolicy, checks
 from zsgym.classes.testbench import (
     Capacitor,
     LoopProbe,
@@ -37,6 +38,7 @@ from zsgym.classes.testbench import (
     VoltageSource,
     Waves,
 )
+from zsgym.classes.verdict import first_missed
 
 STEP = Step(low=0.3, high=0.5, rise=1e-6, fall=201e-6, end=401e-6)
 """Published input pulse."""
@@ -60,8 +62,11 @@ PUBLISHED_TEMPERATURE = 27.0
 """Temperature of the published bench in degrees Celsius. It reads supply current and offset at `SUPPLY_TEMPERATURE`."""
 
 
-def amplifier_testbench(conditions: AmplifierConditions, max_points: int) -> Testbench:
-    """Elements and stages. `temperature` and `temperature_coarse` are alternatives."""
+def amplifier_testbench(conditions: AmplifierConditions, max_points: int, asked: Sequence[str] = ()) -> Testbench:
+    """Elements and stages. `temperature` and `temperature_coarse` are alternatives.
+
+    :param asked: optional metrics, which add their stages at the end.
+    """
     pulse = Pulse(STEP.low, STEP.high, STEP.rise, STEP.fall)
     return Testbench(
         conditions.temperature,
@@ -79,6 +84,7 @@ def amplifier_testbench(conditions: AmplifierConditions, max_points: int) -> Tes
             Stage("temperature_coarse", _sweeps("_coarse", _COARSE)),
             Stage("reading", (_reading(conditions.temperature),)),
             Stage("transient", (Transient("transient", ("out",), STEP.end, MAX_TIME_STEP, max_points),)),
+            *optional.stages(asked, conditions),
         ),
     )
 
@@ -115,18 +121,21 @@ def _reading(temperature: float) -> TemperatureSweep:
 class AmplifierBench:
     """One case of an amplifier: see `zsgym.classes.circuit_class.Bench`.
 
-    idle: transistors that carry no current by construction. complete: run the step response of failures, too.
+    idle: transistors that carry no current by construction. complete: run the step response of failures, too. asked:
+    optional metrics that are measured of an amplifier that works.
     """
 
     conditions: AmplifierConditions
     policy: AmplifierPolicy
     idle: frozenset[str] = frozenset()
     complete: bool = False
+    asked: tuple[str, ...] = ()
 
     @property
     def testbench(self) -> Testbench:
         """See `amplifier_testbench`."""
-        return amplifier_testbench(self.conditions, _PUBLISHED_TIME_POINTS if self._wants_numbers else MAX_TIME_POINTS)
+        max_points = _PUBLISHED_TIME_POINTS if self._wants_numbers else MAX_TIME_POINTS
+        return amplifier_testbench(self.conditions, max_points, self.asked)
 
     def prepare(self) -> None:
         """See `Bench.prepare`."""
@@ -145,10 +154,12 @@ class AmplifierBench:
                 return self.conditions.temperature != PUBLISHED_TEMPERATURE
             case "transient":
                 return self._is_live(raw) or self._wants_numbers or self.complete
-        return True
+        return not optional.is_optional(stage) or self._works(raw)
 
     def measure(self, stage: str, waves: Waves, devices: Mapping[str, Mapping[str, float]]) -> Raw:
         """See `Bench.measure`."""
+        if optional.is_optional(stage):
+            return optional.measure(stage, waves, self.conditions)
         match stage:
             case "operating_point":
                 return self._bias(waves, devices)
@@ -172,6 +183,10 @@ class AmplifierBench:
             and raw["gbw"] is not None
             and (raw["max_pole_real"] or 0.0) <= self.policy.max_pole_real
         )
+
+    def _works(self, raw: Mapping[str, float | None]) -> bool:
+        """The verdict, once everything that it rests on has been measured."""
+        return first_missed(checks(self.policy), {**raw, "converged": 1.0}) is None
 
     def _bias(self, waves: Waves, devices: Mapping[str, Mapping[str, float]]) -> Raw:
         output = float(np.real(waves["operating_point"]["out"][0]))
