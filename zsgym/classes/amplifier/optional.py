@@ -64,8 +64,8 @@ SPOT = 1e3
 NOISE_BAND = (1.0, 100e6)
 """Of the integrated noise, Hz."""
 NOISE_POINTS = (10, 80)
-"""Frequencies in each decade below and above the spot. Where noise is flat or falls by a power law, few tell all; beyond
-it the closed loop may resonate: with 80 the total of NMCNR's known-good design, whose noise has a peak of 21 dB at
+"""Frequencies in each decade below and above the spot. Where noise falls by a power law a few tell all; beyond the spot
+the closed loop may resonate: with 80 the total of NMCNR's known-good design, whose noise has a peak of 21 dB at
 9.6 MHz, comes out 0.5 % low, with 20 it is 7 %."""
 GAIN_LOSS_DB = 20.0 * math.log10(2.0)
 """An output level, or a common mode, is usable while at least half of the gain is left."""
