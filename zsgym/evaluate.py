@@ -106,7 +106,7 @@ class Evaluator:
         """
         covered = cases if self.remaining is None else cases[: self.remaining]
         outcomes = self.ask(covered, attempts=attempts, errors="return") if len(covered) else []
-        lost = [outcome for outcome in outcomes if outcome.status is Status.INFRASTRUCTURE_ERROR]
+        lost = [outcome for outcome in outcomes if outcome.label is None]
         if lost and len(lost) == len(outcomes):  # there is no infrastructure, about which one error says everything
             raise error_of(lost[0], self.simulator)
         self.record(covered, outcomes, contexts[: len(covered)] if contexts is not None else None)
@@ -138,9 +138,10 @@ class Evaluator:
             asked = cases if len(pending) == len(cases) else cases[pending]
             for row, outcome in zip(pending, self._answers(asked, wanted), strict=True):
                 outcomes[row] = outcome
-            pending = [row for row in pending if outcomes[row].label is None]  # type: ignore[union-attr]
+            pending = [row for row in pending if outcomes[row].status is Status.INFRASTRUCTURE_ERROR]  # type: ignore[union-attr]
             if not pending or any(isinstance(outcomes[row].error, SimulatorMissingError) for row in pending):  # type: ignore[union-attr]
                 break
+        pending = [row for row, outcome in enumerate(outcomes) if outcome is not None and outcome.label is None]
         answered = [outcome for outcome in outcomes if outcome is not None]
         if pending and errors == "raise":
             raise error_of(answered[pending[0]], self.simulator)
@@ -160,7 +161,7 @@ class Evaluator:
         rows: list[Sample | None] = []
         for case, outcome, context in zip(cases, outcomes, contexts or [{}] * len(cases), strict=True):
             fields = {**self.context, **context}
-            if outcome.status is Status.INFRASTRUCTURE_ERROR:
+            if outcome.label is None:
                 self.log.append_error(ErrorRecord.from_outcome(cases.circuit, case, outcome, **_of_errors(fields)))
                 rows.append(None)
             else:
@@ -176,7 +177,7 @@ class Evaluator:
         contexts: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Record what nobody could answer, outside the samples; `error` is what will be raised for it."""
-        lost = [row for row, outcome in enumerate(outcomes) if outcome.status is Status.INFRASTRUCTURE_ERROR]
+        lost = [row for row, outcome in enumerate(outcomes) if outcome.label is None]
         try:
             self.record(
                 cases[lost], [outcomes[row] for row in lost], [contexts[row] for row in lost] if contexts else None

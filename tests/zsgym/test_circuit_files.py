@@ -13,7 +13,7 @@ import yaml
 from zsgym.base.errors import ConfigError, NetlistError
 from zsgym.base.paths import data_root
 from zsgym.circuits import load_circuit
-from zsgym.classes.amplifier import AmplifierConditions
+from zsgym.classes.amplifier import AmplifierConditions, AmplifierPolicy
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-own-circuit.md"
 NETLIST = """
@@ -146,7 +146,6 @@ GOOD: dict[str, Any] = {
         (_set("quantities", "W", "bound", [1, 2]), "quantities.W.bound: unknown key. Did you mean 'bounds'?"),
         (_set("verdict", "functional", "max_rining", 1), "unknown key. Did you mean 'max_ringing'?"),
         (_set("groups", "in", "aliass", "M0"), "groups.in.aliass: unknown key. Did you mean 'alias'?"),
-        (_set("conditions", {"corner": "tt"}), "conditions.supply: this key is required"),
         (
             _set("conditions", "corner", "fast"),
             "conditions.corner: 'fast' is not valid here. Did you mean 'fs'? Valid: tt, ff, ss, sf, fs",
@@ -178,7 +177,6 @@ GOOD: dict[str, Any] = {
         (_set("groups", {"in": {"device": "transistor"}}), "groups: no group declares 'cap1' of the netlist."),
         (_set("groups", "CAP1", {"device": "capacitor"}), "two parameter names differ in case only"),
         (_set("parameters", {"W_inn": {}}), "parameters.W_inn: unknown parameter. Did you mean 'W_in'?"),
-        (_set("verdict", {"strict": {}}), "verdict.functional: this key is required"),
         (_set("netlist", "nowhere.spice"), "nowhere.spice cannot be read"),
         (_set("subcircuit", "ampl"), "subcircuit: the netlist has no 'ampl'. Did you mean 'amp'?"),
         (_set("known_good", {"a": {**GOOD, "supplies": []}}), "known_good.a.supplies: "),
@@ -292,4 +290,19 @@ def test_netlist_errors_are_config_errors() -> None:
 
 
 def test_conditions_in_yaml_are_those_of_the_simulator() -> None:
-    assert list(CONTENT["conditions"]) == list(AmplifierConditions.model_fields)
+    stated = {**CONTENT["conditions"], "step_low": 0.3, "step_high": 0.5}
+    assert list(stated) == list(AmplifierConditions.model_fields)
+
+
+def test_conditions_and_verdict_may_be_left_out_in_part_and_altogether(tmp_path: Path) -> None:
+    def without(content: dict[str, Any]) -> None:
+        del content["conditions"], content["verdict"]
+
+    circuit = load_circuit(write_circuit(tmp_path, change=without))
+    assert circuit.conditions == AmplifierConditions()
+    assert circuit.verdict_policies == {"functional": AmplifierPolicy()}
+    some = load_circuit(write_circuit(tmp_path, change=_set("conditions", {"supply": 1.2})))
+    assert some.conditions == AmplifierConditions(supply=1.2)
+    strict = load_circuit(write_circuit(tmp_path, change=_set("verdict", {"strict": {"max_ringing": 0.001}})))
+    assert list(strict.verdict_policies) == ["functional", "strict"]
+    assert strict.verdict_policies["functional"] == AmplifierPolicy()

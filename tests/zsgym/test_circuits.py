@@ -44,7 +44,7 @@ def test_every_shipped_circuit_is_complete(name: str) -> None:
     assert set(circuit.targets) == set(METRICS.names)
     assert set(circuit.verdict_policies) == {"functional", "measured"}
     assert circuit.verdict_policies["measured"].judge == "measured"
-    assert circuit.conditions == AmplifierConditions()
+    assert circuit.conditions == AmplifierConditions(step_low=0.3, step_high=0.5)
     assert circuit.source
     # Every device of these circuits belongs to exactly one group, and every parameter sizes something.
     members = [device.name for group in circuit.groups.values() for device in group]

@@ -134,6 +134,11 @@ def without_load(folder: Path, **changes: Any) -> Path:
         ("load", -1e-15, "conditions.load: must lie between 0 and 0.001 F, got -1e-15"),
         ("common_mode_ratio", 1.01, "conditions.common_mode_ratio: must lie between 0 and 1, got 1.01"),
         ("corner", "typical", "conditions.corner: 'typical' is not valid here. Valid: tt, ff, ss, sf, fs"),
+        ("step_low", -0.1, "conditions.step_low: must lie between 0 and 5 V, got -0.1"),
+        ("step_low", 0, "conditions.step_low: must lie above ground, got 0 V"),
+        ("step_low", 0.5, "conditions.step_high: must lie 0.01 V or more above step_low, 0.5 V; got 0.5 V"),
+        ("step_high", 0.2, "conditions.step_high: must lie 0.01 V or more above step_low, 0.3 V; got 0.2 V"),
+        ("step_high", 1.81, "conditions.step_high: must not lie above the supply of 1.8 V, got 1.81 V"),
     ],
 )
 def test_nonsense_is_refused_in_the_same_words_everywhere(
@@ -145,7 +150,7 @@ def test_nonsense_is_refused_in_the_same_words_everywhere(
         "vector": lambda: SizingVectorEnv(circuit, 2, backend=FakeSimulator(circuit), conditions=given, log=False),
         "sb3": lambda: SizingVecEnv(circuit, 2, backend=FakeSimulator(circuit), conditions=given, log=False),
         "replace": lambda: circuit.conditions.replace(**given),
-        "plan": lambda: Plan(circuit, 1, conditions=AmplifierConditions.read(given)),
+        "plan": lambda: Plan(circuit, 1, conditions=AmplifierConditions.read(circuit.conditions.as_dict() | given)),
     }
     for way, call in ways.items():
         with pytest.raises(ConfigError) as refused:
@@ -185,11 +190,12 @@ def test_rows_that_differ_in_a_corner_only_are_different_rows(circuit: Circuit, 
 
 @pytest.mark.parametrize("name", list(AmplifierConditions.model_fields))
 def test_every_condition_is_part_of_the_identity(circuit: Circuit, name: str) -> None:
-    other = {"corner": "sf", "supply": 1.81, "temperature": 27.5, "load": 0.0, "common_mode_ratio": 0.41}[name]
+    other = {"corner": "sf", "supply": 1.81, "temperature": 27.5, "load": 0.0, "common_mode_ratio": 0.41}
+    other |= {"step_low": 0.31, "step_high": 0.51}
     sizing = circuit.known_good["robust"]
     ids = {
         sample_id("nmcf", circuit.netlist_hash, sizing, conditions)
-        for conditions in (circuit.conditions, circuit.conditions.replace(**{name: other}))
+        for conditions in (circuit.conditions, circuit.conditions.replace(**{name: other[name]}))
     }
     assert len(ids) == 2
 

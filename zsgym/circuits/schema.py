@@ -81,25 +81,17 @@ def _known_class(given: object) -> CircuitClass:
 
 
 def _of_class(part: Literal["conditions", "policy"]) -> Callable[[Any, ValidationInfo], Any]:
-    """Reads a section of a circuit file by the model that the circuit's class has for it.
-
-    Conditions are stated completely: their defaults are for callers, and a circuit that forgot its supply has none.
-    """
+    """Reads a section of a circuit file by the model that the circuit's class has for it, whose defaults apply."""
 
     def read(content: object, info: ValidationInfo) -> object:
         circuit_class = info.data.get("circuit_class")
         if circuit_class is None:
             return content  # the class itself is reported; nothing more can be said
         model: type[BaseModel] = getattr(circuit_class, part)
-        given = content if isinstance(content, dict) and part == "conditions" else model.model_fields
-        problems = [f"{name}: this key is required" for name in model.model_fields if name not in given]
         try:
-            section = model.model_validate(content)
+            return model.model_validate(content)
         except ValidationError as error:
-            problems += describe(error, model)
-        if problems:
-            raise SectionError(problems)
-        return section
+            raise SectionError(describe(error, model)) from error
 
     return read
 
@@ -185,10 +177,16 @@ def _net_name(given: object) -> object:
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
+def _with_the_default(given: object) -> object:
+    """The policies of a file, and the default one where it states none of that name."""
+    return {DEFAULT_VERDICT: {}, **given} if isinstance(given, dict) else given
+
+
 class CircuitFile(StrictModel):
     """A circuit's YAML file as it stands. `netlist` is relative to the file; `subcircuit` defaults to its only one.
 
-    ports: port of the class -> net of the netlist, where the two have different names.
+    ports: port of the class -> net of the netlist, where the two have different names. conditions, verdict: what is
+    left out, or the whole section, has the default of the class.
     """
 
     title: str
@@ -200,9 +198,13 @@ class CircuitFile(StrictModel):
     quantities: dict[QuantityName, QuantityFile]
     groups: Annotated[dict[str, GroupFile], Field(min_length=1)]
     parameters: dict[str, RangeFile] = {}
-    conditions: Annotated[Conditions, PlainValidator(_of_class("conditions"))]
+    conditions: Annotated[Conditions, PlainValidator(_of_class("conditions"))] = Field(
+        default_factory=dict, validate_default=True
+    )
     targets: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
-    verdict: dict[str, Annotated[VerdictPolicy, PlainValidator(_of_class("policy"))]]
+    verdict: Annotated[
+        dict[str, Annotated[VerdictPolicy, PlainValidator(_of_class("policy"))]], BeforeValidator(_with_the_default)
+    ] = Field(default_factory=dict, validate_default=True)
     known_good: dict[str, KnownGood] = {}
 
     @model_validator(mode="after")
@@ -219,8 +221,6 @@ class CircuitFile(StrictModel):
                 if quantity not in self.quantities
             ]
         problems += self._target_problems()
-        if DEFAULT_VERDICT not in self.verdict:
-            problems.append(f"verdict.{DEFAULT_VERDICT}: this key is required")
         if not problems:
             _, problems = self._sizing_parameters()
         if problems:

@@ -6,7 +6,7 @@ Validated here, once, for YAML files, environments and the command line alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -28,6 +28,9 @@ class Conditions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    before_stored: ClassVar[Mapping[str, float | str]] = {}
+    """Conditions that a class got when rows of it had been stored already, with what they were in those rows."""
+
     corner: Annotated[Corner, Field(description="process corner")] = "tt"
     supply: Annotated[
         FiniteFloat, Field(ge=0.5, le=5.0, description="supply voltage in volts", json_schema_extra={"unit": "V"})
@@ -42,7 +45,7 @@ class Conditions(BaseModel):
 
         :raises ConfigError: an unknown condition, or a value outside its limits; the message names the valid ones.
         """
-        return self.read(self.as_dict() | changes)
+        return self.read({name: getattr(self, name) for name in type(self).model_fields} | changes)
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
@@ -53,8 +56,25 @@ class Conditions(BaseModel):
             raise ConfigError("; ".join(f"conditions.{line}" for line in describe(error, cls))) from error
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for logs and JSON."""
+        """Plain values, for logs and JSON: a condition that follows others has the value that it comes to."""
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def __eq__(self, other: object) -> bool:
+        """Equal are conditions of one class under which the same is simulated, stated or followed."""
+        return type(self) is type(other) and self.as_dict() == other.as_dict()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.as_dict().values()))
+
+    @classmethod
+    def of_row(cls, values: Mapping[str, float | str]) -> dict[str, float | str]:
+        """All conditions of a stored row, which may be older than some of them: see `before_stored`."""
+        return {**values, **{name: value for name, value in cls.before_stored.items() if name not in values}}
+
+    @classmethod
+    def identity(cls, values: Mapping[str, float | str]) -> dict[str, float | str]:
+        """Those that tell rows apart. One that has its value of `before_stored` does not: older rows keep their ids."""
+        return {name: value for name, value in values.items() if cls.before_stored.get(name) != value}
 
     def in_words(self) -> str:
         """All of them, as a report states them."""
@@ -74,8 +94,8 @@ class Conditions(BaseModel):
     def help(cls, name: str) -> str:
         """What a condition is and which values it takes, in a line."""
         field = cls.model_fields[name]
-        choices = get_args(field.annotation)
-        if choices:
+        if get_origin(field.annotation) is Literal:
+            choices = get_args(field.annotation)
             return f"{field.description}: {', '.join(map(str, choices))}"
         limits = {type(limit).__name__: limit for limit in field.metadata}
         low, high = limits.get("Ge"), limits.get("Le")

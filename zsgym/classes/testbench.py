@@ -7,6 +7,9 @@ A *probe* is a node (its voltage, V) or `i(NAME)`: the current through the volta
 plus to its minus terminal, so that a supply that feeds a circuit has a negative one, as SPICE has it. *Waves* are what
 an analysis gives: probe -> array, next to the axis `frequency` (Hz) or `time` (s) where there is one.
 
+A simulator that knows them adds `POLES` to a small-signal analysis: the natural modes of the circuit as the analysis
+has it, loops open or closed (complex, rad/s). Who wants poles and finds none fits them to the response.
+
 Stages are run in order, and the class says after each whether the next is wanted: a simulator need not know why.
 """
 
@@ -21,6 +24,8 @@ from numpy.typing import NDArray
 Wave = NDArray[np.float64] | NDArray[np.complex128]
 Waves = Mapping[str, Mapping[str, Wave]]
 """Analysis -> probe or axis -> (n,) values; complex in small-signal analyses."""
+POLES = "poles"
+"""Name of the natural modes among the waves of a small-signal analysis; not every simulator gives them."""
 
 
 # --- what surrounds the circuit -------------------------------------------------------------------------------------

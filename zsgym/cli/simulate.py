@@ -28,16 +28,17 @@ lists the names and bounds. A value outside its bounds is simulated, with a warn
 
   {"outcomes": [{"status": ..., "failure": ..., "metrics": ..., "elapsed_s": ...}, ...]}
 
-in the order of the sizings: status is success, circuit_failure or infrastructure_error; failure is the reason or null;
-metrics maps canonical names to SI values, or is null; an optional metric that could not be determined is null in it. A
-surrogate adds p_valid, an infrastructure error adds error. A
-circuit_failure adds raw: everything that was measured before the verdict was known, name to SI value, null where it is
-undefined; empty where nothing was simulated (a geometry that no model covers, the prediction of a surrogate).
+in the order of the sizings: status is success, circuit_failure, infrastructure_error or, from the physics backend,
+undecided; failure is the reason or null; metrics maps canonical names to SI values (null for an optional metric that
+could not be determined), or is null. A surrogate adds p_valid, what has no label adds error. A circuit_failure adds
+raw: everything that was measured before the verdict was known, name to SI value, null where it is undefined; empty
+where nothing was simulated (a geometry that no model covers, the prediction of a surrogate).
 """
 _EPILOG = """examples:
   zsgym simulate nmcf --sizing sizing.json
   zsgym simulate nmcf --sizing published.json --published --json
   zsgym simulate nmcf --sizing sizing.json --backend surrogate --checkpoint my.safetensors
+  zsgym simulate nmcf --sizing sizing.json --backend physics
   zsgym simulate nmcf --known-good robust --corner ss --supply 1.62 --temperature 125
   zsgym simulate nmcf --known-good robust --metrics input_noise,output_swing
   generate-sizings | zsgym simulate nmcf --sizing - --workers 2 --json
@@ -55,7 +56,7 @@ def add_parser(commands: Any) -> None:
     add_circuit(parser)
     add_sizing(parser)
     parser.add_argument(
-        "--backend", default="ngspice", metavar="B", help="who answers: ngspice (default), surrogate or hybrid"
+        "--backend", default="ngspice", metavar="B", help="who answers: ngspice (default), physics, surrogate or hybrid"
     )
     parser.add_argument("--policy", metavar="NAME", help="verdict policy of the circuit (default: functional)")
     add_checkpoint(parser)
@@ -121,8 +122,10 @@ def _run(options: argparse.Namespace) -> int:
     from zsgym.circuits import load_circuit
     from zsgym.simulators import HYBRID, make_simulator
 
-    if options.checkpoint is not None and options.backend == "ngspice":
-        raise ConfigError("--checkpoint goes with --backend surrogate or --backend hybrid: ngspice asks no surrogate")
+    if options.checkpoint is not None and options.backend in ("ngspice", "physics"):
+        raise ConfigError(
+            f"--checkpoint goes with --backend surrogate or --backend hybrid: {options.backend} asks no surrogate"
+        )
     circuit = load_circuit(options.circuit, options.circuits_dir)
     given = sizings_from(options, circuit)
     targets = targets_from(options, circuit, given.targets)
@@ -199,5 +202,7 @@ def _headline(outcome: Outcome) -> str:
     if outcome.error is not None:
         return f"not answered ({outcome.error})"
     verdict = "works" if outcome.success else f"does not work: {outcome.failure}"
-    probability = "" if outcome.p_valid is None else f", probability of working {outcome.p_valid:.3f}"
+    probability = ", a prediction" if outcome.predicted else ""
+    if outcome.p_valid is not None:
+        probability = f", probability of working {outcome.p_valid:.3f}"
     return f"{verdict} ({outcome.backend}, {outcome.elapsed_s:.3f} s{probability})"

@@ -265,6 +265,7 @@ def _manifest_for(plan: Plan, directory: Path) -> dict[str, Any]:
             f"{directory} was made by {manifest.get('made_by')}, not generated. Choose another directory."
         )
     wanted, found = plan.configuration(), manifest["configuration"]
+    found = found | {"conditions": plan.circuit.circuit_class.conditions.of_row(found["conditions"])}
     names = dict.fromkeys([*wanted, *(name for name in ("optional_metrics",) if name in found)])
     different = [name for name in names if wanted.get(name) != found.get(name)]
     if different:

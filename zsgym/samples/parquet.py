@@ -32,10 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsgym.base.errors import SampleLogError
 from zsgym.base.files import new_file
+from zsgym.classes import find_class, list_classes
 from zsgym.samples.log import PARTS, SEGMENTS
 from zsgym.samples.reader import LogPath, ReadReport, log_files, read_records
 from zsgym.samples.schema import Sample
@@ -113,9 +115,26 @@ def read_part(path: Path) -> pa.Table:
     if "circuit_class" not in table.column_names:  # parts of zsgym 0.1, which knew amplifiers only
         amplifiers = pa.array(["amplifier"] * table.num_rows, pa.string())
         table = table.append_column("circuit_class", amplifiers)
+    table = _with_later_conditions(table)
     missing = sorted(set(_SCALARS) - set(table.column_names) - set(_LATER_SCALARS))
     if missing:
         raise SampleLogError(f"{path} is not a table of samples: it has no column {', '.join(missing)}")
+    return table
+
+
+def _with_later_conditions(table: pa.Table) -> pa.Table:
+    """A table that is older than some conditions of its classes, with what these were when it was written.
+
+    A part can also hold both kinds of rows: what one lacks is null there.
+    """
+    for name in sorted(set(pc.unique(table["circuit_class"]).to_pylist()) & set(list_classes())):
+        rows = pc.equal(table["circuit_class"], name)
+        for condition, value in find_class(name).conditions.before_stored.items():
+            column = f"conditions.{condition}"
+            if column not in table.column_names:
+                table = table.append_column(column, pa.nulls(table.num_rows, pa.scalar(value).type))
+            filled = pc.if_else(pc.and_(rows, pc.is_null(table[column])), value, table[column])
+            table = table.set_column(table.column_names.index(column), column, filled)
     return table
 
 

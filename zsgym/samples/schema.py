@@ -5,8 +5,8 @@ metrics, raw measurements and operating points in SI. Three rules hold for every
 
 - label 1 carries finite metrics and no failure (under the `functional` policy all eleven; under `measured` those that
   exist); label 0 carries a failure and null metrics, never 1e9;
-- the backend is the simulator that *answered* (a hybrid names ngspice or surrogate), because rows answered by a
-  surrogate are never training labels;
+- the backend is the simulator that *answered* (a hybrid names ngspice, physics or surrogate), because rows answered by
+  one of `PREDICTORS` are never training labels;
 - an infrastructure error is not a row: it becomes an `ErrorRecord`, which is stored outside the samples.
 """
 
@@ -25,16 +25,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from zsgym.base.errors import SampleLogError
 from zsgym.circuits import Case, Sizing
 from zsgym.classes import Conditions, Failure, find_class
-from zsgym.simulators.outcome import Outcome
+from zsgym.simulators.outcome import PREDICTORS, Outcome
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
 
 SCHEMA_VERSION = 1
 """Version of the row model. A reader refuses rows of a later version instead of guessing."""
-
-SURROGATE = "surrogate"
-"""Backend name that marks a predicted row: stored, queued for relabelling, never a training label."""
 
 
 def now() -> str:
@@ -47,8 +44,10 @@ def sample_id(circuit: str, netlist_hash: str, sizing: Sizing, conditions: Mappi
 
     Two sizings share an id only when every value is the same float64, whatever the order of the names and whether a
     count was given as 4 or 4.0. Backend, verdict and time do not enter: relabelling a row keeps its id.
+
+    :param conditions: a mapping holds those that enter: what `Conditions.identity` of their class leaves.
     """
-    fields = conditions.as_dict() if isinstance(conditions, Conditions) else conditions
+    fields = conditions.identity(conditions.as_dict()) if isinstance(conditions, Conditions) else conditions
     parts = (_quoted(circuit), _quoted(netlist_hash), _exact(sizing), _exact_conditions(tuple(fields.items())))
     return hashlib.sha256(f"[{','.join(parts)}]".encode()).hexdigest()[:20]
 
@@ -118,7 +117,8 @@ class Sample(_Record):
 
     sample_id: see `sample_id`; filled in when left empty. circuit_class: decides what the metrics and reasons are; rows
     of zsgym 0.1 do not name it, they are amplifiers. sizing: every parameter of the circuit, declared units.
-    conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio. label: 1 works, 0 does not.
+    conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio, step_low, step_high (V); those that
+    an older row lacks are filled in with what they were. label: 1 works, 0 does not.
     failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0. Optional metrics are there
     if they were asked for and could be determined.
     raw: every finite measurement, SI, also for failures (a name that is absent was not measured or is undefined).
@@ -189,7 +189,9 @@ class Sample(_Record):
     @classmethod
     def _backend_is_who_answered(cls, backend: str) -> str:
         if backend in ("", "hybrid"):
-            raise ValueError(f"the backend must name the simulator that answered (ngspice, surrogate), got {backend!r}")
+            raise ValueError(
+                f"the backend must name the simulator that answered (ngspice, surrogate, ...), got {backend!r}"
+            )
         return backend
 
     @field_validator("metrics", mode="before")
@@ -214,15 +216,18 @@ class Sample(_Record):
             if any(value is not None for value in self.metrics.values()):
                 raise ValueError("a failed sample holds null metrics; its measurements belong in raw")
             object.__setattr__(self, "metrics", dict.fromkeys(circuit_class.metrics.names))
+        conditions = circuit_class.conditions
+        object.__setattr__(self, "conditions", conditions.of_row(self.conditions))
         if not self.sample_id:
-            identity = sample_id(self.circuit, self.netlist_hash, self.sizing, self.conditions)
+            named = conditions.identity(self.conditions)
+            identity = sample_id(self.circuit, self.netlist_hash, self.sizing, named)
             object.__setattr__(self, "sample_id", identity)
         return self
 
     @property
     def predicted(self) -> bool:
-        """True when a surrogate answered: the label is a guess that waits for a simulation."""
-        return self.backend == SURROGATE
+        """True when a surrogate or the physics backend answered: the label waits for a simulation."""
+        return self.backend in PREDICTORS
 
     @classmethod
     def from_outcome(

@@ -114,7 +114,7 @@ def search_history(designs: Sequence[Design], belief: Belief | None) -> SearchHi
     :param designs: in the order of their simulation. :param belief: see `write_designs`.
     """
     asked = [(count, None) for count, _ in enumerate(designs, start=1)] if belief is None else belief.choices
-    verified = [design for design in designs if design.outcome.p_valid is None]
+    verified = [design for design in designs if not design.outcome.predicted]
     return SearchHistory(
         searched="ngspice" if belief is None else "surrogate",
         believed=[] if belief is None else [(count, math.exp(value)) for count, value in belief.climb],

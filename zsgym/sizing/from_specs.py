@@ -133,7 +133,7 @@ def _result(
         reason=choice.reason,
         designs=truth.designs,
         best=best,
-        verified=best.outcome.p_valid is None,
+        verified=not best.outcome.predicted,
         history=search_history(truth.designs, belief),
         seconds=truth.history[-1].seconds,
         arguments=arguments,

@@ -11,11 +11,13 @@ from zsgym.base.plot import WIDTH, Axis, Panel, drawing, padded, round_ticks
 from zsgym.base.typography import MISSING, printed
 from zsgym.circuits import load_circuit
 from zsgym.classes.amplifier.figures import bode_plot, closed_loop_plot, step_plot, temperature_plot
+from zsgym.classes.amplifier.measurements import Step
 from zsgym.report.figures import curve_plot
 from zsgym.report.search import search_plots
 from zsgym.sizing.history import SearchHistory
 
 MINUS = "\N{MINUS SIGN}"
+STEP = Step(low=0.3, high=0.5, rise=1e-6, fall=201e-6, end=401e-6)
 FREQUENCY = np.logspace(-1, 9, 101)
 
 
@@ -112,7 +114,7 @@ def transient(tau: float) -> dict[str, np.ndarray]:
 
 def test_step_plot_marks_settling_and_slew() -> None:
     """After tau ln(2) half of the step is done; after tau ln(200 mV / 5 mV) the output is within 1 % of 0.5 V."""
-    found = texts(step_plot(transient(1e-6), 0.01))
+    found = texts(step_plot(transient(1e-6), STEP, 0.01))
     settled = next(text for text in found if text.startswith("settled"))
     assert settled.startswith("settled to 1%")
     assert float(settled.split()[-2]) == pytest.approx(math.log(40.0), rel=0.02)
@@ -123,7 +125,7 @@ def test_step_plot_marks_settling_and_slew() -> None:
 def test_step_plot_of_a_transient_that_was_cut_short() -> None:
     wave = transient(1e-6)
     short = {name: values[wave["time"] < 90e-6] for name, values in wave.items()}
-    found = texts(step_plot(short, 0.01))
+    found = texts(step_plot(short, STEP, 0.01))
     assert "rising output (V)" in found
     assert "falling output (V)" not in found
     assert not any(text.startswith("settled") for text in found)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from zsgym.circuits import load_circuit
 from zsgym.samples import ReadReport, Sample, read_errors, read_samples, read_table, relabel_queue
 from zsgym.samples.parquet import compact
 
@@ -19,11 +20,13 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 LOGS = [GOLDEN / "log-0.1", GOLDEN / "log-0.2"]
 LATER = {"environment": None, "circuit_class": "amplifier"}
 """Fields that rows of 0.1 do not have, and what they are taken for."""
+LATER_CONDITIONS = {"step_low": 0.3, "step_high": 0.5}
+"""The levels of the step response were no conditions yet: they were these."""
 
 
 def expected(log: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads((log / "rows.json").read_text())
-    return [{**LATER, **row} for row in rows]
+    return [{**LATER, **row, "conditions": row["conditions"] | LATER_CONDITIONS} for row in rows]
 
 
 def text(rows: list[Sample] | list[dict[str, Any]]) -> list[str]:
@@ -46,6 +49,20 @@ def test_an_old_log_can_be_compacted(log: Path, tmp_path: Path) -> None:
     assert part is not None
     assert list((copy / "segments").iterdir()) == []
     assert text(list(read_samples(copy))) == text(expected(log))
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda log: log.name)
+def test_an_old_row_is_one_of_today(log: Path) -> None:
+    """It has the identity that it would get now, and is asked under the conditions of its circuit."""
+    circuit, table = load_circuit("nmcf"), read_table(log)
+    of_nmcf = [row for row in read_samples(log) if row.circuit == "nmcf"]
+    assert of_nmcf
+    for row in of_nmcf:
+        assert Sample.parse(row.as_dict() | {"sample_id": ""}).sample_id == row.sample_id
+        assert circuit.circuit_class.conditions.read(row.conditions).step_levels == (0.3, 0.5)  # type: ignore[attr-defined]
+    assert [table[f"conditions.{name}"].to_pylist() for name in LATER_CONDITIONS] == [
+        [level] * table.num_rows for level in LATER_CONDITIONS.values()
+    ]
 
 
 def test_an_old_log_is_more_than_its_rows() -> None:

@@ -13,11 +13,12 @@ from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.measurements import (
     SUPPLY_TEMPERATURE,
     Real,
+    Step,
     decibel,
     edge_response,
     unity_crossings,
 )
-from zsgym.classes.amplifier.testbench import STEP, temperature_sweep
+from zsgym.classes.amplifier.testbench import input_step, temperature_sweep
 from zsgym.classes.amplifier.verdict import AmplifierPolicy
 from zsgym.classes.circuit_class import Figure
 from zsgym.classes.testbench import Wave, Waves
@@ -35,7 +36,8 @@ def figures(waves: Waves, conditions: AmplifierConditions, policy: AmplifierPoli
         found.append(Figure("Open loop", bode_plot(waves["open_loop"]), caption))
     if "transient" in waves:
         caption = "In unity feedback. The settling band lies around the level at which the output ends."
-        found.append(Figure("Step response", step_plot(waves["transient"], policy.settling_band), caption))
+        drawn = step_plot(waves["transient"], input_step(conditions), policy.settling_band)
+        found.append(Figure("Step response", drawn, caption))
     if "hot" in waves or "hot_coarse" in waves:
         found.append(Figure("Temperature: offset and power are defined at 25 °C", temperature_plot(waves, conditions)))
     if "closed_loop" in waves:
@@ -98,14 +100,15 @@ def _mark_margin(panel: Panel, hertz: float, phase: float) -> None:
     panel.label(hertz, (phase - 180.0) / 2.0, f"phase margin {printed(180.0 + phase, 'deg')}", "end", dx=-9, dy=4)
 
 
-def step_plot(transient: Mapping[str, Wave], settling_band: float) -> str:
+def step_plot(transient: Mapping[str, Wave], step: Step, settling_band: float) -> str:
     """Both edges of the step response from their input edge, with settling band, settling time and slew rate.
 
-    :param transient: `time` (s) and `out` (V). :param settling_band: fraction of the final output level.
+    :param transient: `time` (s) and `out` (V). :param step: the input pulse.
+    :param settling_band: fraction of the final output level.
     """
     time, output = np.real(transient["time"]), np.real(transient["out"])
-    low, high = STEP.low, STEP.high
-    edges = ((STEP.rise, STEP.fall, low, high, "rising"), (STEP.fall, STEP.end, high, low, "falling"))
+    low, high = step.low, step.high
+    edges = ((step.rise, step.fall, low, high, "rising"), (step.fall, step.end, high, low, "falling"))
     panels = [
         _edge_panel(time, output, start, stop, before, after, settling_band, f"{name} output (V)")
         for start, stop, before, after, name in edges

@@ -6,13 +6,14 @@ check of an outcome.
 
 from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.measurements import SUPPLY_TEMPERATURE, TEMPERATURES
-from zsgym.classes.amplifier.testbench import MAX_TIME_STEP, PUBLISHED_TEMPERATURE, STEP
+from zsgym.classes.amplifier.testbench import MAX_TIME_STEP, PUBLISHED_TEMPERATURE, input_step
 from zsgym.classes.amplifier.verdict import AmplifierPolicy
 
 
 def numbers(conditions: AmplifierConditions, policy: AmplifierPolicy) -> dict[str, float]:
     """Name in the text -> value, SI and degrees Celsius."""
     published = conditions.temperature == PUBLISHED_TEMPERATURE
+    step = input_step(conditions)
     room = SUPPLY_TEMPERATURE if published else conditions.temperature
     return {
         "supply": conditions.supply,
@@ -24,16 +25,16 @@ def numbers(conditions: AmplifierConditions, policy: AmplifierPolicy) -> dict[st
         "coldest": TEMPERATURES[0],
         "hottest": TEMPERATURES[-1],
         "max_time_step": MAX_TIME_STEP,
-        "low": STEP.low,
-        "high": STEP.high,
-        "rise": STEP.rise,
-        "fall": STEP.fall,
-        "end": STEP.end,
-        "width": STEP.fall - STEP.rise,
-        "middle": (STEP.low + STEP.high) / 2.0,
-        "half_step": (STEP.high - STEP.low) / 2.0,
-        "before_fall": STEP.fall - 1e-12,
-        "before_end": STEP.end - 1e-12,
-        "band_up": policy.settling_band * STEP.high,
-        "band_down": policy.settling_band * STEP.low,
+        "low": step.low,
+        "high": step.high,
+        "rise": step.rise,
+        "fall": step.fall,
+        "end": step.end,
+        "width": step.fall - step.rise,
+        "middle": (step.low + step.high) / 2.0,
+        "half_step": (step.high - step.low) / 2.0,
+        "before_fall": step.fall - 1e-12,
+        "before_end": step.end - 1e-12,
+        "band_up": policy.settling_band * step.high,
+        "band_down": policy.settling_band * step.low,
     }

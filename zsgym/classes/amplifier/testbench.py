@@ -26,6 +26,7 @@ from zsgym.classes.amplifier.measurements import (
 from zsgym.classes.amplifier.stability import rightmost_pole
 from zsgym.classes.amplifier.verdict import AmplifierPolicy, checks
 from zsgym.classes.testbench import (
+    POLES,
     Capacitor,
     LoopProbe,
     OperatingPoint,
@@ -40,8 +41,8 @@ from zsgym.classes.testbench import (
 )
 from zsgym.classes.verdict import first_missed
 
-STEP = Step(low=0.3, high=0.5, rise=1e-6, fall=201e-6, end=401e-6)
-"""Published input pulse."""
+_RISE, _FALL, _END = 1e-6, 201e-6, 401e-6
+"""Edges and end of the published input pulse, s."""
 MAX_TIME_STEP = 5e-6
 """Bound on the time step of a step response, s."""
 MAX_TIME_POINTS = 7000
@@ -62,12 +63,19 @@ PUBLISHED_TEMPERATURE = 27.0
 """Temperature of the published bench in degrees Celsius. It reads supply current and offset at `SUPPLY_TEMPERATURE`."""
 
 
+def input_step(conditions: AmplifierConditions) -> Step:
+    """The input pulse of the step response: published edges, levels of the conditions."""
+    low, high = conditions.step_levels
+    return Step(low, high, _RISE, _FALL, _END)
+
+
 def amplifier_testbench(conditions: AmplifierConditions, max_points: int, asked: Sequence[str] = ()) -> Testbench:
     """Elements and stages. `temperature` and `temperature_coarse` are alternatives.
 
     :param asked: optional metrics, which add their stages at the end.
     """
-    pulse = Pulse(STEP.low, STEP.high, STEP.rise, STEP.fall)
+    step = input_step(conditions)
+    pulse = Pulse(step.low, step.high, step.rise, step.fall)
     return Testbench(
         conditions.temperature,
         elements=(
@@ -83,7 +91,7 @@ def amplifier_testbench(conditions: AmplifierConditions, max_points: int, asked:
             Stage("temperature", _sweeps("", 1)),
             Stage("temperature_coarse", _sweeps("_coarse", _COARSE)),
             Stage("reading", (_reading(conditions.temperature),)),
-            Stage("transient", (Transient("transient", ("out",), STEP.end, MAX_TIME_STEP, max_points),)),
+            Stage("transient", (Transient("transient", ("out",), step.end, MAX_TIME_STEP, max_points),)),
             *optional.stages(asked, conditions),
         ),
     )
@@ -211,10 +219,10 @@ class AmplifierBench:
 
     def _transient(self, waves: Waves) -> Raw:
         wave = waves["transient"]
-        time, output = np.real(wave["time"]), np.real(wave["out"])
-        complete = bool(time[-1] >= STEP.end * (1.0 - 1e-9))
+        time, output, step = np.real(wave["time"]), np.real(wave["out"]), input_step(self.conditions)
+        complete = bool(time[-1] >= step.end * (1.0 - 1e-9))
         return {
-            **step_response(time, output, STEP, self.policy.settling_band),
+            **step_response(time, output, step, self.policy.settling_band),
             "transient_complete": float(complete),
             "transient_points": float(time.size),
         }
@@ -224,10 +232,17 @@ def _small_signal(waves: Waves) -> Raw:
     loop, closed = waves["open_loop"], waves["closed_loop"]
     frequency = np.real(loop["frequency"])
     raw = open_loop(frequency, np.asarray(-loop["out"] / loop["inn"], np.complex128))
-    raw["max_pole_real"] = rightmost_pole(frequency, np.asarray(closed["out"], np.complex128))
+    raw["max_pole_real"] = _rightmost(closed)
     for metric, analysis in (("cmrr", "common_mode"), ("psrr_p", "supply"), ("psrr_n", "ground")):
         raw[metric] = -float(decibel(complex(waves[analysis]["out"][0])))
     return raw
+
+
+def _rightmost(closed: Mapping[str, np.ndarray]) -> float:
+    """Largest real part of the closed loop's poles: the simulator's own, or those of a rational fit."""
+    if POLES in closed:
+        return float(closed[POLES].real.max(initial=-np.inf))
+    return rightmost_pole(np.real(closed["frequency"]), np.asarray(closed["out"], np.complex128))
 
 
 def temperature_sweep(waves: Waves, probe: str) -> tuple[Real, Real]:

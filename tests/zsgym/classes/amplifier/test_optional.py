@@ -124,7 +124,7 @@ def _response(level: float) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("ratio", [0.0, 0.4, 1.0])
 def test_common_modes_are_those_with_half_of_the_gain(ratio: float) -> None:
-    conditions = AmplifierConditions(common_mode_ratio=ratio)
+    conditions = AmplifierConditions(common_mode_ratio=ratio, step_low=0.3, step_high=0.5)
     (stage,) = optional.stages(("icmr",), conditions)
     waves = {"open_loop": _response(conditions.common_mode)}
     for analysis in stage.analyses:

@@ -22,8 +22,6 @@ from zsgym.circuits import Circuit
 Floats = NDArray[np.float64]
 Vectors = dict[str, NDArray[np.complex128]]
 
-LOW, HIGH = 0.3, 0.5
-"""Levels between which the input steps, V (docs/metrics.md)."""
 LEAD = 10e-9
 """How much of the time before an edge belongs to its waveform, s."""
 _RISE = 1e-12
@@ -47,29 +45,35 @@ class Edge:
     """Output around one edge of the input: time since the edge in s (from -LEAD on) and V, both (points,).
 
     begins, ends: the static output at the input before and after the edge, V, from operating points.
+    height: of the step of the input, V.
     """
 
     time: Floats
     output: Floats
     begins: float
     ends: float
+    height: float
 
     @property
     def rests(self) -> bool:
         """Whether the output has come to rest, at the level where it has to end."""
         tail = self.output[self.time >= 0.8 * self.time[-1]]
-        room = _CALM * (HIGH - LOW)
+        room = _CALM * self.height
         return float(np.ptp(tail)) < room and abs(float(tail[-1]) - self.ends) < room
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What the plain deck says: the magnitude of output over input (points,) at frequencies in Hz, and both edges."""
+    """What the plain deck says: the magnitude of output over input (points,) at frequencies in Hz, and both edges.
+
+    levels: between which the input steps, V.
+    """
 
     frequency: Floats
     magnitude: Floats
     rising: Edge
     falling: Edge
+    levels: tuple[float, float]
 
     @property
     def edges(self) -> tuple[Edge, Edge]:
@@ -80,6 +84,14 @@ class Plain:
     def rests(self) -> bool:
         """Whether the amplifier comes to rest after both edges: it is stable and settles."""
         return all(edge.rests for edge in self.edges)
+
+
+def levels(circuit: Circuit) -> tuple[float, float]:
+    """Between which the input steps, V: as stated, else 0.1 V around the common mode (docs/metrics.md)."""
+    conditions = circuit.conditions
+    below = conditions.common_mode - 0.1 if conditions.step_low is None else conditions.step_low
+    above = conditions.common_mode + 0.1 if conditions.step_high is None else conditions.step_high
+    return below, above
 
 
 def simulate(circuit: Circuit, sizing: Mapping[str, float], corner: str) -> Plain:
@@ -121,11 +133,12 @@ def _transient(end: float, step: float) -> str:
 
 
 def _simulate(circuit: Circuit, sizing: Mapping[str, float], corner: str, wait: float, step: float) -> Plain:
-    pulse = f"pulse({LOW} {HIGH} {LEAD} {_RISE} {_RISE} {wait} 1)"
+    below, above = levels(circuit)
+    pulse = f"pulse({below!r} {above!r} {LEAD} {_RISE} {_RISE} {wait} 1)"
     end = 2.0 * (LEAD + wait)
-    analyses = ["ac dec 10 0.1 1g", f"dc vin {LOW} {HIGH} {HIGH - LOW}", _transient(end, step)]
-    small_signal, levels, large_signal = _run(circuit, sizing, corner, pulse, analyses)
-    static = levels["out"].real
+    analyses = ["ac dec 10 0.1 1g", f"dc vin {below!r} {above!r} {above - below!r}", _transient(end, step)]
+    small_signal, static_levels, large_signal = _run(circuit, sizing, corner, pulse, analyses)
+    static = static_levels["out"].real
     assert len(static) == 2, static
     low, high = map(float, static)
     time, output = large_signal["time"].real, large_signal["out"].real
@@ -136,8 +149,9 @@ def _simulate(circuit: Circuit, sizing: Mapping[str, float], corner: str, wait: 
     return Plain(
         small_signal["frequency"].real,
         np.abs(small_signal["out"]),
-        Edge(time[up] - LEAD, output[up], low, high),
-        Edge(time[down] - fall, output[down], high, low),
+        Edge(time[up] - LEAD, output[up], low, high, above - below),
+        Edge(time[down] - fall, output[down], high, low, above - below),
+        (below, above),
     )
 
 

@@ -16,7 +16,7 @@ import plain_deck
 import pytest
 import readings
 from numpy.typing import NDArray
-from plain_deck import HIGH, LOW, Edge, Plain
+from plain_deck import Edge, Plain
 
 from zsgym.base.errors import SimulatorError
 from zsgym.circuits import Circuit, load_circuit
@@ -133,11 +133,11 @@ def zsgym_side(simulator: NgspiceSimulator, design: Design, corner: str) -> Zsgy
     return Zsgym(simulator.outcome(answer), loop["frequency"].real, np.abs(loop["out"]), edges)
 
 
-def slew_rate(edges: tuple[Edge, Edge] | tuple[Step, Step], moved: float = 0.0) -> float:
+def slew_rate(edges: tuple[Edge, Edge] | tuple[Step, Step], levels: tuple[float, float], moved: float = 0.0) -> float:
     """V/s, of the slower edge; with the half-way level moved by some V in the direction of the step."""
-    half = (LOW + HIGH) / 2.0
-    levels = half + moved, half - moved
-    return min(readings.slew_rate(e.time, e.output, LOW, HIGH, level) for e, level in zip(edges, levels, strict=True))
+    half = sum(levels) / 2.0
+    half_ways = half + moved, half - moved
+    return min(readings.slew_rate(e.time, e.output, *levels, at) for e, at in zip(edges, half_ways, strict=True))
 
 
 def settling_time(edges: tuple[Edge, Edge] | tuple[Step, Step], ends: tuple[float, float], moved: float = 0.0) -> float:
@@ -197,11 +197,12 @@ def assert_same_readings(plain: Plain, ours: Zsgym) -> None:
     assert None not in (slew, settling, error)
     own_ends = ours.edges[0].output[-1], ours.edges[1].output[-1]
     ends = plain.rising.ends, plain.falling.ends
-    assert agrees(slew, partial(slew_rate, ours.edges), OWN_READING, OWN_WAVEFORM)
+    assert agrees(slew, partial(slew_rate, ours.edges, plain.levels), OWN_READING, OWN_WAVEFORM)
     assert agrees(settling, partial(settling_time, ours.edges, own_ends), OWN_READING, OWN_WAVEFORM)
-    assert agrees(slew, partial(slew_rate, plain.edges), READING, WAVEFORM)
+    assert agrees(slew, partial(slew_rate, plain.edges, plain.levels), READING, WAVEFORM)
     assert agrees(settling, partial(settling_time, plain.edges, ends), READING, WAVEFORM)
-    assert error == pytest.approx(max(abs(ends[0] / HIGH - 1.0), abs(ends[1] / LOW - 1.0)), abs=STATIC_ERROR)
+    low, high = plain.levels
+    assert error == pytest.approx(max(abs(ends[0] / high - 1.0), abs(ends[1] / low - 1.0)), abs=STATIC_ERROR)
 
 
 def test_poles_agree_with_a_small_step(name: str, corner: str, zsgym: Simulate) -> None:
