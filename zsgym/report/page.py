@@ -136,7 +136,7 @@ def _schematic(evidence: Evidence) -> str:
 
 def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
     outcome, target = evidence.outcome, evidence.request.targets.get(metric.name)
-    value = outcome.metrics[metric.name] if outcome and outcome.metrics else None
+    value = outcome.metrics.get(metric.name) if outcome and outcome.metrics else None
     margin = evidence.margins.get(metric.name)
     direction = "≥" if metric.higher_is_better else "≤"
     wanted = "no target" if target is None else f"{direction} {printed(metric.magnitude(target), metric.unit)}"
@@ -149,8 +149,9 @@ def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
 
 def _predicted_cells(metric: Metric, evidence: Evidence) -> list[str]:
     prediction = evidence.prediction
-    if prediction is None or prediction.metrics is None or prediction.uncertainty is None:
+    if prediction is None or not prediction.metrics or metric.name not in (prediction.uncertainty or {}):
         return [MISSING, MISSING, ""]
+    assert prediction.uncertainty is not None
     low, high = prediction.uncertainty[metric.name]
     covers = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: ""}
     interval = f"<small>{printed(low, metric.unit)} … {printed(high, metric.unit)}</small>"
