@@ -90,7 +90,7 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
     """The frozen specs of one circuit and how they came about."""
     circuit, folder = unknown_circuit(name), arguments.runs / name
     with evaluator_of(circuit) as evaluator:
-        scouted = {"simulations": 0, "sizing": None}
+        scouted: dict[str, Any] = {"simulations": 0, "sizing": None}
         rows = Rows(circuit, folder / "rows.jsonl")
         rows.extend(evaluator, arguments.rows_first, arguments.seed)
         if len(rows.first(arguments.rows_first).working) < _FEW:
