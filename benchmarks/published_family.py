@@ -1,6 +1,7 @@
 """What pages say of the amplifier family."""
 
 import math
+import re
 from typing import Any
 
 from amplifier_family import amplifiers, median
@@ -36,10 +37,15 @@ def family() -> str:
         assert isinstance(circuit.conditions, AmplifierConditions)
         load = quantity(circuit.conditions.load, "F")
         transistors = sum(device.kind in ("nmos", "pmos") for device in circuit.devices)
-        rows.append(
-            [f"`{name}`", circuit.title, f"`{env_id(name)}`", str(transistors), str(len(circuit.parameters)), load]
-        )
-    return table(["name", "what it is", "environment", "transistors", "parameters", "load"], rows)
+        sizes = f"{transistors} / {len(circuit.parameters)}"
+        rows.append([f"`{name}`", circuit.title, _after(circuit.source), f"`{env_id(name)}`", sizes, load])
+    return table(["name", "what it is", "after", "environment", "transistors / parameters", "load"], rows)
+
+
+def _after(source: str) -> str:
+    """Authors and year of the paper that a circuit's source names; a dash where it names none."""
+    found = re.search(r"(?:technique of|analysed in) (.+?), (?:\"|IEEE ).*\b(\d{4})$", source, re.DOTALL)
+    return "-" if found is None else f"{found[1]}, {found[2]}"
 
 
 def family_specs() -> str:
