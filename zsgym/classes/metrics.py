@@ -248,6 +248,10 @@ class MetricSet(Sequence[Metric]):
         position = 2.0 * (self._on_scale(found) - self._low) / (self._top - self._low) - 1.0
         return np.where(np.isnan(found), self.worst, np.clip(position, -1.0, 1.0))
 
+    def on_scale(self, values: FloatArray) -> FloatArray:
+        """(B, K) metrics in SI units as they are, as logarithms where the scale is logarithmic; offset by magnitude."""
+        return self._on_scale(self.magnitudes(values))
+
     def _on_scale(self, values: FloatArray) -> FloatArray:
         """(B, K) values as they are, as logarithms where the scale is logarithmic."""
         logs = rowwise(np.log, np.where(self._logarithmic, np.maximum(values, self._floor), 1.0))

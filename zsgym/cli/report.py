@@ -69,6 +69,7 @@ def _run(options: argparse.Namespace) -> int:
     from zsgym.report import Request, write_report
     from zsgym.report.training import training_curves
     from zsgym.sizing.history import SearchHistory
+    from zsgym.sizing.tradeoff import Tradeoff
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
     given = _given(options, circuit)
@@ -76,16 +77,18 @@ def _run(options: argparse.Namespace) -> int:
     circuit = asked_for(options, circuit.judged_by(targets))
     source = str(options.designs or options.sizing)
     history = SearchHistory.read(given.history, source) if given.history is not None else None
+    tradeoff = Tradeoff.read(given.tradeoff, source) if given.tradeoff is not None else None
     request = Request(
         circuit,
         given.sizings[0],
-        conditions_from(options, circuit),
+        conditions_from(options, circuit, given.conditions),
         targets,
         options.policy,
         options.checkpoint,
     )
     curves = training_curves(options.training_run) if options.training_run else {}
-    evidence = write_report(request, options.out, options.netlist, curves=curves, history=history)
+    shown: dict[str, Any] = {"curves": curves, "history": history, "tradeoff": tradeoff}
+    evidence = write_report(request, options.out, options.netlist, **shown)
     if options.json:
         files = {"report": str(options.out), "netlist": str(options.netlist) if options.netlist else None}
         print_json(files | evidence.as_dict())

@@ -108,14 +108,20 @@ def _condition_options() -> dict[str, tuple[type, str]]:
     return found
 
 
-def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions:
+def conditions_from(options: argparse.Namespace, circuit: Circuit, found_under: Conditions | None = None) -> Conditions:
     """The circuit's conditions with those that the options change.
 
+    :param found_under: conditions of a file of designs, which count instead of the circuit's own.
     :raises ConfigError: a value is not valid, or the circuit has no such condition; the message names the valid ones.
     """
+    return (found_under or circuit.conditions).replace(**given_conditions(options))
+
+
+def given_conditions(options: argparse.Namespace) -> dict[str, Any]:
+    """The conditions that the options name, and nothing else."""
     prefix = "condition_"
     given = {name.removeprefix(prefix): value for name, value in vars(options).items() if name.startswith(prefix)}
-    return circuit.conditions.replace(**{name: value for name, value in given.items() if value is not None})
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -130,7 +136,7 @@ def _run(options: argparse.Namespace) -> int:
     given = sizings_from(options, circuit)
     targets = targets_from(options, circuit, given.targets)
     circuit = asked_for(options, circuit.judged_by(targets))
-    conditions = conditions_from(options, circuit)
+    conditions = conditions_from(options, circuit, given.conditions)
     wanted = {"policy": options.policy, "checkpoint": options.checkpoint}
     wanted |= {"targets": targets} if options.backend == HYBRID else {}
     backend_options = {name: value for name, value in wanted.items() if value is not None}

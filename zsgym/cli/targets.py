@@ -11,7 +11,7 @@ from zsgym.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
-    from zsgym.classes import Metric
+    from zsgym.classes import Metric, MetricSet
 
 _NUMBER = re.compile(r"(?P<digits>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?P<rest>.*)", re.IGNORECASE)
 
@@ -71,16 +71,29 @@ def targets_from(
     from zsgym.sizing.named_problems import specs_of
 
     base = specs_of(options.specs, circuit) if options.specs else found_for or circuit.targets
-    changes = dict(_change(text, circuit) for text in options.target)
+    changes = dict(_change(text, circuit.circuit_class.all_metrics) for text in options.target)
     return circuit.resolve_targets(exactly(circuit.targets, base) | changes)
 
 
-def _change(text: str, circuit: Circuit) -> tuple[str, float | None]:
+def class_targets_from(options: argparse.Namespace, metrics: MetricSet) -> dict[str, float]:
+    """The complete targets (SI) that the options ask of any circuit of a class; a class has none of its own.
+
+    :param metrics: of the class. :raises ConfigError: as `targets_from` does, or nothing is asked for.
+    """
+    from zsgym.sizing.named_problems import targets_of
+
+    base: dict[str, float | None] = dict(targets_of(options.specs)) if options.specs else {}
+    wanted = base | dict(_change(text, metrics) for text in options.target)
+    if not any(target is not None for target in wanted.values()):
+        raise ConfigError("a class has no specs of its own: name at least one --target METRIC=VALUE, or --specs")
+    return metrics.resolve_targets({}, wanted)
+
+
+def _change(text: str, metrics: MetricSet) -> tuple[str, float | None]:
     """One `METRIC=VALUE`."""
     name, separator, value = (part.strip() for part in text.partition("="))
     if not separator or not value:
         raise ConfigError(f"--target {text!r}: write METRIC=VALUE, or METRIC=none to drop a spec")
-    metrics = circuit.circuit_class.all_metrics
     metrics.check_name(name)
     if value.lower() == "none":
         return name, None

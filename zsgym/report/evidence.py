@@ -19,6 +19,7 @@ from zsgym.classes.testbench import Waves
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import make_simulator
 from zsgym.simulators.outcome import Outcome, Status
+from zsgym.sizing.models import installed_models
 
 _USUAL_COVERAGE = 0.9
 
@@ -125,8 +126,9 @@ class Evidence:
 def gather(request: Request) -> Evidence:
     """Ask ngspice and the surrogate.
 
-    Without ngspice or the SKY130 models the report rests on the surrogate alone, and a note says so. A topology that
-    the surrogate never saw, or conditions that it does not know, are noted, too.
+    Without ngspice or the SKY130 models the report rests on the surrogate alone, and a note says so. Where ngspice
+    answered, a surrogate that was not trained on the circuit, or not at these conditions, is not asked, unless the
+    request names it: its guess would tell a reader nothing.
 
     :raises ConfigError: the sizing, the policy or the checkpoint is not usable. :raises SimulatorError: ngspice is
         there and failed.
@@ -134,7 +136,8 @@ def gather(request: Request) -> Evidence:
     notes: list[str] = []
     provenance = _this_process()
     truth, waveforms = _simulate(request, notes, provenance)
-    prediction, coverage = _predict(request, notes, provenance)
+    asked = truth is None or request.checkpoint is not None or _covered(request)
+    prediction, coverage = _predict(request, notes, provenance) if asked else (None, _USUAL_COVERAGE)
     return Evidence(request, truth, prediction, waveforms, coverage, tuple(notes), provenance)
 
 
@@ -174,6 +177,11 @@ def _predict(request: Request, notes: list[str], provenance: dict[str, str]) -> 
         notes.append("The surrogate was not trained on sizings like this one: its figures may be far off.")
     provenance |= {"surrogate": surrogate.provenance["checkpoint"]}
     return prediction, float(getattr(surrogate, "coverage", _USUAL_COVERAGE))
+
+
+def _covered(request: Request) -> bool:
+    """Whether an installed model was trained on the circuit at the conditions of the request."""
+    return any(model.covers(request.circuit, request.conditions) for model in installed_models())
 
 
 def _this_process() -> dict[str, str]:

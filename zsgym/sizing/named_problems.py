@@ -65,6 +65,19 @@ def specs_of(name_or_path: str, circuit: Circuit) -> dict[str, float]:
     return circuit.resolve_targets(problem.targets)
 
 
+def targets_of(name_or_path: str) -> dict[str, float]:
+    """The complete targets (SI) of a problem, whichever circuit is asked: those that its file states alone, where it
+    names no circuit.
+
+    :raises ConfigError: there is no such problem, or its file is invalid.
+    """
+    if name_or_path not in list_circuits():
+        _, problem = _read(name_or_path)
+        if problem.circuit is None:
+            return {name: target for name, target in problem.targets.items() if target is not None}
+    return load_problem(name_or_path)[1]
+
+
 def _read(name_or_path: str) -> tuple[Path, NamedProblem]:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):

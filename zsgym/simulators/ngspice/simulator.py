@@ -1,5 +1,6 @@
 """The ngspice backend behind the `Simulator` contract."""
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -46,6 +47,12 @@ class NgspiceSimulator:
         self.policy = circuit.policy(policy)
         self._keep_waveforms = keep_waveforms
         self._pool = WorkerPool(workers, WorkerOptions(engine, executable, timeout_s))
+
+    def for_circuit(self, circuit: Circuit, policy: str = DEFAULT_VERDICT) -> "NgspiceSimulator":
+        """A simulator of another circuit that uses the same workers: to close either ends those of both."""
+        other = copy.copy(self)
+        other.circuit, other.policy = circuit, circuit.policy(policy)
+        return other
 
     @property
     def provenance(self) -> Mapping[str, str]:
