@@ -152,7 +152,7 @@ class _Choice:
     def _reached(
         self, net: str, element: Element, place: float, *, onwards: bool = True
     ) -> list[tuple[tuple[int, int], Sequence[Block]]]:
-        """Where the nearest wire of a net is, and the blocks between; where flat elements alone are, what they reach."""
+        """Where the nearest wire of a net is, and the blocks between; for flat elements alone what they reach."""
         blocks = self.order.blocks
         driven = any(net in block.channel_nets for block in blocks)
         found = [
