@@ -189,7 +189,7 @@ def stamped(devices: NDArray[Any], terminals: Floats) -> Stamps:
 def _stamp_all(devices: Any, voltage: Any, current: Any, charge: Any, conductance: Any, capacitance: Any) -> bool:
     settled = True
     for i in range(devices.shape[0]):
-        settled &= settle(devices[i], voltage[i], 1e-12, current[i], conductance[i])
+        settled &= settle(devices[i], voltage[i], 1e-12)
         stamp(devices[i], voltage[i], 1e-12, current[i], charge[i], conductance[i], capacitance[i])
     return settled
 

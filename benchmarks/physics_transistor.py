@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from zsgym.pdk import CORNERS, load_corner
 from zsgym.simulators.ngspice.process import ProcessEngine
+from zsgym.simulators.physics import lanes
 from zsgym.simulators.physics.compiling import compiled
 from zsgym.simulators.physics.derivatives import channel_all, channel_current
 from zsgym.simulators.physics.stamps import NODES, stamp, stamp_currents
@@ -107,7 +108,23 @@ def measure_speed() -> dict[str, float]:
         "channel: current, charges, derivatives": _nanoseconds(_run_channel, records, bias),
         "device: currents, conductances": _nanoseconds(_run_stamp_currents, records, voltage, *currents),
         "device: currents, charges, derivatives": _nanoseconds(_run_stamp, records, voltage, *whole),
+        "eight at a time: currents, conductances, inner nodes eliminated": _nanoseconds(
+            _run_newton, *_blocks(records, voltage, lanes.NEWTON_ROWS)
+        ),
+        "eight at a time: currents, charges, derivatives": _nanoseconds(
+            _run_signal, *_blocks(records, voltage, lanes.SIGNAL_ROWS)
+        ),
     }
+
+
+def _blocks(records: NDArray[Any], voltage: NDArray[np.float64], rows: int) -> tuple[NDArray[np.float64], int]:
+    """Devices and voltages in blocks of eight, and the number of blocks."""
+    blocks = lanes.blocks_for(_TIMED, rows)
+    table = blocks.reshape(-1, rows, lanes.LANES)
+    fields = records.view(np.float64).reshape(len(table), lanes.LANES, -1)
+    table[:, : lanes.FIELDS] = fields.transpose(0, 2, 1)
+    table[:, lanes.VOLTAGE_ROW : lanes.RESULT_ROW] = voltage.reshape(len(table), lanes.LANES, -1).transpose(0, 2, 1)
+    return blocks, len(table)
 
 
 def _nanoseconds(run: Callable[..., Any], *arguments: Any, repeats: int = 400, rounds: int = 25) -> float:
@@ -153,6 +170,20 @@ def _run_stamp(devices: Any, voltage: Any, i: Any, q: Any, g: Any, c: Any, repea
     for _ in range(repeats):
         for k in range(devices.shape[0]):
             stamp(devices[k], voltage[k], 1e-12, i[k], q[k], g[k], c[k])
+
+
+@compiled
+def _run_newton(blocks: Any, count: int, repeats: int) -> None:
+    for _ in range(repeats):
+        for block in range(count):
+            lanes.newton_block(blocks, block, 1e-12)
+
+
+@compiled
+def _run_signal(blocks: Any, count: int, repeats: int) -> None:
+    for _ in range(repeats):
+        for block in range(count):
+            lanes.signal_block(blocks, block, 1e-12)
 
 
 def measure_first() -> dict[str, float]:

@@ -28,7 +28,7 @@ from zsgym.base.errors import (
     ZsgymError,
 )
 from zsgym.base.paths import log_dir
-from zsgym.circuits import Cases
+from zsgym.circuits import Cases, Circuit
 from zsgym.samples import ErrorRecord, Sample, SampleLog
 from zsgym.simulators.base import Simulator, TargetAware, policy_name
 from zsgym.simulators.outcome import Outcome, Status
@@ -106,7 +106,7 @@ class Evaluator:
         """
         covered = cases if self.remaining is None else cases[: self.remaining]
         outcomes = self.ask(covered, attempts=attempts, errors="return") if len(covered) else []
-        lost = [outcome for outcome in outcomes if outcome.status is Status.INFRASTRUCTURE_ERROR]
+        lost = [outcome for outcome in outcomes if outcome.label is None]
         if lost and len(lost) == len(outcomes):  # there is no infrastructure, about which one error says everything
             raise error_of(lost[0], self.simulator)
         self.record(covered, outcomes, contexts[: len(covered)] if contexts is not None else None)
@@ -138,9 +138,10 @@ class Evaluator:
             asked = cases if len(pending) == len(cases) else cases[pending]
             for row, outcome in zip(pending, self._answers(asked, wanted), strict=True):
                 outcomes[row] = outcome
-            pending = [row for row in pending if outcomes[row].label is None]  # type: ignore[union-attr]
+            pending = [row for row in pending if outcomes[row].status is Status.INFRASTRUCTURE_ERROR]  # type: ignore[union-attr]
             if not pending or any(isinstance(outcomes[row].error, SimulatorMissingError) for row in pending):  # type: ignore[union-attr]
                 break
+        pending = [row for row, outcome in enumerate(outcomes) if outcome is not None and outcome.label is None]
         answered = [outcome for outcome in outcomes if outcome is not None]
         if pending and errors == "raise":
             raise error_of(answered[pending[0]], self.simulator)
@@ -160,7 +161,7 @@ class Evaluator:
         rows: list[Sample | None] = []
         for case, outcome, context in zip(cases, outcomes, contexts or [{}] * len(cases), strict=True):
             fields = {**self.context, **context}
-            if outcome.status is Status.INFRASTRUCTURE_ERROR:
+            if outcome.label is None:
                 self.log.append_error(ErrorRecord.from_outcome(cases.circuit, case, outcome, **_of_errors(fields)))
                 rows.append(None)
             else:
@@ -176,7 +177,7 @@ class Evaluator:
         contexts: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Record what nobody could answer, outside the samples; `error` is what will be raised for it."""
-        lost = [row for row, outcome in enumerate(outcomes) if outcome.status is Status.INFRASTRUCTURE_ERROR]
+        lost = [row for row, outcome in enumerate(outcomes) if outcome.label is None]
         try:
             self.record(
                 cases[lost], [outcomes[row] for row in lost], [contexts[row] for row in lost] if contexts else None
@@ -213,7 +214,7 @@ class Evaluator:
         if len(outcomes) != len(cases):
             raise SimulatorOutputError(f"{self.simulator.name} gave {len(outcomes)} outcomes for {len(cases)} cases")
         for outcome in outcomes:
-            _check(outcome, cases.circuit.metrics.names, self.simulator.name)
+            _check(outcome, cases.circuit, self.simulator.name)
         return outcomes
 
     def _spread(self, executor: Executor, cases: Cases, targets: Sequence[Mapping[str, float]] | None) -> list[Outcome]:
@@ -288,11 +289,16 @@ def _of_errors(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in ErrorRecord.model_fields}
 
 
-def _check(outcome: Outcome, names: Sequence[str], backend: str) -> None:
-    """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN."""
+def _check(outcome: Outcome, circuit: Circuit, backend: str) -> None:
+    """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN.
+
+    An optional metric may be undetermined, but not passed over in silence.
+    """
     if not outcome.success:
         return
     metrics = outcome.metrics or {}
-    bad = [name for name in names if not math.isfinite(metrics.get(name, math.nan))]
+    bad = [name for name in circuit.metrics.names if not math.isfinite(metrics.get(name, math.nan))]
+    if circuit.asked:
+        bad = [name for name in bad if name not in circuit.asked or not math.isnan(metrics.get(name, math.inf))]
     if bad:
         raise SimulatorOutputError(f"{backend} reported a success without finite {', '.join(bad)}")

@@ -42,6 +42,10 @@ def make_surrogate(circuit: Circuit) -> Simulator:
     return make_simulator("surrogate", circuit)
 
 
+def make_physics(circuit: Circuit) -> Simulator:
+    return make_simulator("physics", circuit)
+
+
 def make_hybrid(circuit: Circuit) -> Simulator:
     return HybridSimulator(SurrogateSimulator(circuit), FakeSimulator(circuit))
 
@@ -52,6 +56,7 @@ SIMULATORS = [
     pytest.param(make_fake, id="fake"),
     pytest.param(make_surrogate, id="surrogate", marks=needs_a_checkpoint),
     pytest.param(make_hybrid, id="hybrid", marks=needs_a_checkpoint),
+    pytest.param(make_physics, id="physics"),
     pytest.param(make_library, id="ngspice-library", marks=pytest.mark.ngspice),
     pytest.param(make_process, id="ngspice-process", marks=pytest.mark.ngspice),
 ]

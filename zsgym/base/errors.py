@@ -34,6 +34,10 @@ class SimulatorError(ZsgymError, RuntimeError):
     """The simulator could not answer. Never a statement about the circuit."""
 
 
+class UndecidedError(SimulatorError):
+    """A simulator that predicts cannot tell whether this sizing works; ngspice can. Never a label."""
+
+
 class SimulatorMissingError(SimulatorError):
     """No usable ngspice was found; the message says how to install one."""
 

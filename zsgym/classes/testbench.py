@@ -7,6 +7,9 @@ A *probe* is a node (its voltage, V) or `i(NAME)`: the current through the volta
 plus to its minus terminal, so that a supply that feeds a circuit has a negative one, as SPICE has it. *Waves* are what
 an analysis gives: probe -> array, next to the axis `frequency` (Hz) or `time` (s) where there is one.
 
+A simulator that knows them adds `POLES` to a small-signal analysis: the natural modes of the circuit as the analysis
+has it, loops open or closed (complex, rad/s). Who wants poles and finds none fits them to the response.
+
 Stages are run in order, and the class says after each whether the next is wanted: a simulator need not know why.
 """
 
@@ -21,6 +24,8 @@ from numpy.typing import NDArray
 Wave = NDArray[np.float64] | NDArray[np.complex128]
 Waves = Mapping[str, Mapping[str, Wave]]
 """Analysis -> probe or axis -> (n,) values; complex in small-signal analyses."""
+POLES = "poles"
+"""Name of the natural modes among the waves of a small-signal analysis; not every simulator gives them."""
 
 
 # --- what surrounds the circuit -------------------------------------------------------------------------------------
@@ -85,7 +90,8 @@ class LoopProbe:
 
     Closed, it is a wire. Open (`SmallSignal.open_loops`), the current that `feedback` draws is returned to `output`, so
     that the response v(output)/v(feedback) is that of the unloaded output, as if an infinite inductor had opened the
-    loop, while the operating point stays the closed one. The stimulus adds v(feedback) - v(output).
+    loop, while the operating point stays the closed one. The stimulus adds v(feedback) - v(output). So does its DC
+    voltage, which is zero unless a level or a sweep says otherwise: it holds the output that far below the feedback.
     """
 
     name: str
@@ -103,7 +109,7 @@ Element = VoltageSource | CurrentSource | Capacitor | Resistor | LoopProbe
 class OperatingPoint:
     """DC solution. probes: nodes and source currents; a simulator adds every node of the circuit to the first one.
 
-    levels: source -> DC value instead of its own (V or A).
+    levels: source or loop probe -> DC value instead of its own (V or A).
     """
 
     name: str
@@ -124,7 +130,7 @@ class TemperatureSweep:
 
 @dataclass(frozen=True, slots=True)
 class SourceSweep:
-    """DC solutions while a source goes from `start` to `stop` (V or A, both included) in steps of `step`."""
+    """DC solutions while a source or loop probe goes from `start` to `stop` (V or A, both included) by `step`."""
 
     name: str
     probes: tuple[str, ...]
@@ -183,10 +189,15 @@ Analysis = OperatingPoint | TemperatureSweep | SourceSweep | SmallSignal | Noise
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Analyses that are run together. Every name is unique within a testbench."""
+    """Analyses that are run together. Every name is unique within a testbench.
+
+    optional: the measurements of a stage on which no verdict rests. Where it does not converge they are undefined, and
+    the evaluation goes on; a stage without any has to converge.
+    """
 
     name: str
     analyses: tuple[Analysis, ...]
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,11 @@ def first_missed(checks: Iterable[Check], raw: Raw) -> Check | None:
     return next((check for check in checks if check.limit.missed(raw)), None)
 
 
+def first_shown(checks: Iterable[Check], raw: Raw) -> Check | None:
+    """The first check that is missed for certain, where some measurements were not made; None where none is."""
+    return next((check for check in checks if check.limit.kept(raw) is False), None)
+
+
 def misses(checks: Iterable[Check], raw: Raw) -> list[str]:
     """The missed checks in words. One that was not reached is left out: simulation ends once the verdict is known."""
     return [check.in_words(raw) for check in checks if check.limit.kept(raw) is False]

@@ -11,7 +11,6 @@ from zsgym.circuits import Circuit
 from zsgym.classes import Failure
 from zsgym.classes.specs import spec_table
 from zsgym.envs.state import State
-from zsgym.samples.schema import SURROGATE
 from zsgym.simulators.outcome import Outcome
 
 RENDER_MODES = ("ansi", "rgb_array")
@@ -47,7 +46,7 @@ def render(render_mode: str | None, circuit: Circuit, state: State) -> str | NDA
 
 
 def status_line(state: State) -> str:
-    """One line: does it work, and how many specs does it meet? What a surrogate has answered is called predicted."""
+    """One line: does it work, and how many specs does it meet? What ngspice has not answered is called predicted."""
     if not state.outcome.success:
         return failure_line(state.outcome)
     count, met = len(state.margins), sum(margin >= 0.0 for margin in state.margins.values())
@@ -65,8 +64,8 @@ def failure_line(outcome: Outcome) -> str:
 
 
 def is_predicted(outcome: Outcome) -> bool:
-    """Whether the verdict is a surrogate's guess. Its verdict about the geometry is none: that is computed exactly."""
-    return outcome.backend == SURROGATE and outcome.failure != Failure.GEOMETRY
+    """Whether the verdict is a prediction. Its verdict about the geometry is none: that is computed exactly."""
+    return outcome.predicted and outcome.failure != Failure.GEOMETRY
 
 
 def headline(circuit: Circuit, state: State) -> str:

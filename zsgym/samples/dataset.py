@@ -20,7 +20,7 @@ from zsgym.classes import CircuitClass, find_class
 from zsgym.samples.log import PARTS
 from zsgym.samples.manifest import provenance_of_this_process, read_manifest, write_manifest
 from zsgym.samples.reader import LogPath, ReadReport, read_errors, read_table
-from zsgym.samples.schema import SURROGATE
+from zsgym.simulators.outcome import PREDICTORS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +50,7 @@ def info(directory: LogPath) -> dict[str, Any]:
     """
     report = ReadReport()
     table = read_table(directory, include_predicted=True, report=report)
-    predicted = _text(table, "backend") == SURROGATE
+    predicted = np.isin(_text(table, "backend"), sorted(PREDICTORS))
     identities = _text(table, "sample_id")
     labelled = table.filter(~predicted)
     errors = sum(1 for _ in read_errors(directory, report))
@@ -79,7 +79,7 @@ def _circuit_info(table: pa.Table) -> dict[str, Any]:
     working = table.filter(works)
     metrics = {}
     circuit_class = find_class(table["circuit_class"][0].as_py()) if table.num_rows else None
-    for metric in circuit_class.metrics if circuit_class else ():
+    for metric in circuit_class.all_metrics if circuit_class else ():
         values = _numbers(working, f"metrics.{metric.name}")
         if values.size:
             magnitudes = np.array([metric.magnitude(value) for value in values])
@@ -103,8 +103,8 @@ def _in_order(circuit_class: CircuitClass | None, reasons: Iterable[str]) -> lis
 def merge(sources: Sequence[LogPath], out: str | os.PathLike[str]) -> MergeReport:
     """Write the rows of several logs to one new data set, each sizing once.
 
-    Of several rows with one `sample_id` the first simulated one stays, in the order of the sources; a row that a
-    surrogate answered stays only when no simulation did. What is lost are transitions that revisit a sizing: merge logs
+    Of several rows with one `sample_id` the first simulated one stays, in the order of the sources; a row that was
+    predicted stays only when no simulation did. What is lost are transitions that revisit a sizing: merge logs
     of environments for supervised learning, not for replay.
 
     :raises SampleLogError: a source cannot be read, `out` exists, or the sources hold labels of several policies.
@@ -115,7 +115,7 @@ def merge(sources: Sequence[LogPath], out: str | os.PathLike[str]) -> MergeRepor
 
     check_new(out)
     table = pa.concat_tables([read_table(s, include_predicted=True) for s in sources], promote_options="default")
-    predicted = _text(table, "backend") == SURROGATE
+    predicted = np.isin(_text(table, "backend"), sorted(PREDICTORS))
     policies = sorted(set(_text(table, "policy")[~predicted].tolist()))
     if len(policies) > 1:
         raise SampleLogError(

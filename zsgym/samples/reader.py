@@ -1,6 +1,6 @@
 """Reading a sample log: rows from its segments and its Parquet parts, with every unreadable line reported.
 
-A log may be read while others write to it. The readers that feed a training never give a row that a surrogate
+A log may be read while others write to it. The readers that feed a training never give a row that a model
 answered: `training_rows` and `read_table` leave it out, `relabel_queue` gives exactly those.
 """
 
@@ -17,6 +17,7 @@ from zsgym.base.errors import SampleLogError
 from zsgym.samples.log import ERRORS, PARTS, SEGMENTS
 from zsgym.samples.schema import ErrorRecord, Sample
 from zsgym.samples.segment import Problem, read_segment, segments_in
+from zsgym.simulators.outcome import PREDICTORS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,12 +55,12 @@ def read_samples(directory: LogPath, report: ReadReport | None = None) -> Iterat
 
 
 def training_rows(directory: LogPath, report: ReadReport | None = None) -> Iterator[Sample]:
-    """The rows whose label came from a simulation. What a surrogate answered never comes out of here."""
+    """The rows whose label came from a simulation. What was predicted never comes out of here."""
     return (sample for sample in read_samples(directory, report) if not sample.predicted)
 
 
 def relabel_queue(directory: LogPath, report: ReadReport | None = None) -> list[Sample]:
-    """Rows answered by a surrogate that no simulation has answered yet, one per `sample_id`, oldest first."""
+    """Rows answered by a prediction that no simulation has answered yet, one per `sample_id`, oldest first."""
     queue: dict[str, Sample] = {}
     labelled: set[str] = set()
     for sample in read_samples(directory, report):
@@ -73,7 +74,7 @@ def relabel_queue(directory: LogPath, report: ReadReport | None = None) -> list[
 def read_table(directory: LogPath, *, include_predicted: bool = False, report: ReadReport | None = None) -> pa.Table:
     """The rows as one Arrow table (columns: see `zsgym.samples.parquet`); `.to_pandas()` gives a DataFrame.
 
-    :param include_predicted: also give the rows that a surrogate answered. Never train on those.
+    :param include_predicted: also give the rows that were predicted. Never train on those.
     :raises SampleLogError: as for `read_samples`.
     """
     import pyarrow as pa
@@ -87,7 +88,8 @@ def read_table(directory: LogPath, *, include_predicted: bool = False, report: R
     tables += [samples_to_table(chunk) for chunk in _chunks(_chain(segments, [], report))]
     table = pa.concat_tables(tables, promote_options="default") if tables else samples_to_table([])
     if not include_predicted:
-        table = table.filter(pc.not_equal(table["backend"], "surrogate"))
+        known = pa.array(sorted(PREDICTORS))
+        table = table.filter(pc.invert(pc.is_in(table["backend"], value_set=known)))
     report.rows += table.num_rows
     return table
 

@@ -5,8 +5,8 @@ metrics, raw measurements and operating points in SI. Three rules hold for every
 
 - label 1 carries finite metrics and no failure (under the `functional` policy all eleven; under `measured` those that
   exist); label 0 carries a failure and null metrics, never 1e9;
-- the backend is the simulator that *answered* (a hybrid names ngspice or surrogate), because rows answered by a
-  surrogate are never training labels;
+- the backend is the simulator that *answered* (a hybrid names ngspice, physics or surrogate), because rows answered by
+  one of `PREDICTORS` are never training labels;
 - an infrastructure error is not a row: it becomes an `ErrorRecord`, which is stored outside the samples.
 """
 
@@ -25,16 +25,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from zsgym.base.errors import SampleLogError
 from zsgym.circuits import Case, Sizing
 from zsgym.classes import Conditions, Failure, find_class
-from zsgym.simulators.outcome import Outcome
+from zsgym.simulators.outcome import PREDICTORS, Outcome
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
 
 SCHEMA_VERSION = 1
 """Version of the row model. A reader refuses rows of a later version instead of guessing."""
-
-SURROGATE = "surrogate"
-"""Backend name that marks a predicted row: stored, queued for relabelling, never a training label."""
 
 
 def now() -> str:
@@ -122,7 +119,8 @@ class Sample(_Record):
     of zsgym 0.1 do not name it, they are amplifiers. sizing: every parameter of the circuit, declared units.
     conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio, step_low, step_high (V); those that
     an older row lacks are filled in with what they were. label: 1 works, 0 does not.
-    failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0.
+    failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0. Optional metrics are there
+    if they were asked for and could be determined.
     raw: every finite measurement, SI, also for failures (a name that is absent was not measured or is undefined).
     operating_points: device -> quantity -> SI value, or None. p_valid: probability of success from a surrogate.
     backend: who answered. provenance: versions of ngspice and PDK, or the checkpoint hash.
@@ -191,7 +189,9 @@ class Sample(_Record):
     @classmethod
     def _backend_is_who_answered(cls, backend: str) -> str:
         if backend in ("", "hybrid"):
-            raise ValueError(f"the backend must name the simulator that answered (ngspice, surrogate), got {backend!r}")
+            raise ValueError(
+                f"the backend must name the simulator that answered (ngspice, surrogate, ...), got {backend!r}"
+            )
         return backend
 
     @field_validator("metrics", mode="before")
@@ -226,8 +226,8 @@ class Sample(_Record):
 
     @property
     def predicted(self) -> bool:
-        """True when a surrogate answered: the label is a guess that waits for a simulation."""
-        return self.backend == SURROGATE
+        """True when a surrogate or the physics backend answered: the label waits for a simulation."""
+        return self.backend in PREDICTORS
 
     @classmethod
     def from_outcome(
@@ -256,7 +256,7 @@ class Sample(_Record):
                 "conditions": case.conditions.as_dict(),
                 "label": outcome.label,
                 "failure": outcome.failure,
-                "metrics": outcome.metrics if outcome.success else None,
+                "metrics": _stored(circuit, outcome) if outcome.success else None,
                 "raw": outcome.raw,
                 "operating_points": outcome.operating_points,
                 "p_valid": outcome.p_valid,
@@ -267,6 +267,13 @@ class Sample(_Record):
                 **context,
             }
         )
+
+
+def _stored(circuit: Circuit, outcome: Outcome) -> Mapping[str, float] | None:
+    """An optional metric without a value is left out; any other would be a fault, which the model refuses."""
+    if not circuit.asked or outcome.metrics is None:
+        return outcome.metrics
+    return {n: v for n, v in outcome.metrics.items() if n not in circuit.asked or not math.isnan(v)}
 
 
 class ErrorRecord(_Record):

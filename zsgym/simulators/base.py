@@ -22,7 +22,7 @@ class Simulator(Protocol):
     """Anything that answers cases of one circuit."""
 
     name: str
-    """Short backend name: ngspice, surrogate or hybrid."""
+    """Short backend name: ngspice, physics, surrogate or hybrid."""
 
     @property
     def provenance(self) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """What a simulator answers: an outcome, one of three ways."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,26 +10,33 @@ from zsgym.classes.verdict import Raw
 
 
 class Status(StrEnum):
-    """Three ways, never two."""
+    """What a simulator can say. `undecided` comes from one that predicts: it asks for ngspice, and is never a label."""
 
     SUCCESS = "success"
     CIRCUIT_FAILURE = "circuit_failure"
     INFRASTRUCTURE_ERROR = "infrastructure_error"
+    UNDECIDED = "undecided"
+
+
+PREDICTORS = frozenset({"surrogate", "physics"})
+"""Names of the simulators whose answers are predictions: only ngspice labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a simulator says about one case.
 
-    status: success, circuit_failure (the sizing is at fault) or infrastructure_error (nobody knows; never a label).
+    status: success, circuit_failure (the sizing is at fault), infrastructure_error (nobody knows; never a label) or
+    undecided (this simulator does not know; never a label).
     failure: the first reason, for circuit failures only: one of those that the class declares, or `predicted`.
-    metrics: canonical name -> SI value, for successes only.
+    metrics: canonical name -> SI value, for successes only. An optional metric that was asked for and could not be
+    determined is NaN; see `determined`.
     raw: every measurement that was made, also for failures, so that a label can be recomputed under another policy.
     operating_points: device -> quantity -> SI value, when the backend computes them.
-    p_valid: probability of success, from a surrogate; None from ngspice.
+    p_valid: probability of success, from a surrogate; None from ngspice, and from a simulator that solves equations.
     uncertainty: metric -> (low, high) prediction interval, from a surrogate; None from ngspice.
     in_distribution: whether a surrogate was trained on anything alike; None from ngspice.
-    backend: name of the simulator that answered. error: message of an infrastructure error.
+    backend: name of the simulator that answered. error: why there is no label.
     elapsed_s: wall time of this evaluation in seconds.
     """
 
@@ -50,6 +58,18 @@ class Outcome:
         return self.status is Status.SUCCESS
 
     @property
+    def determined(self) -> dict[str, float] | None:
+        """The metrics that have a value: what is stored and sent; None for a failure."""
+        if self.metrics is None:
+            return None
+        return {name: value for name, value in self.metrics.items() if not math.isnan(value)}
+
+    @property
     def label(self) -> int | None:
-        """1 for a success, 0 for a circuit failure, None (no label) for an infrastructure error."""
+        """1 for a success, 0 for a circuit failure, None (no label) for all else."""
         return {Status.SUCCESS: 1, Status.CIRCUIT_FAILURE: 0}.get(self.status)
+
+    @property
+    def predicted(self) -> bool:
+        """Whether the answer waits for a simulation."""
+        return self.backend in PREDICTORS

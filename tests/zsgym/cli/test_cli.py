@@ -232,7 +232,7 @@ def test_pdk_commands(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_circuits_lists_and_shows(run: Run, circuit: Circuit) -> None:
     code, out, _ = run("circuits")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[2:]] == ["nmcf", "nmcnr"]
+    assert [line.split()[0] for line in out.splitlines()[2:]] == list_circuits()
     code, out, _ = run("circuits", "nmcf")
     assert code == 0
     assert all(name in out for name in circuit.parameter_names)
@@ -241,7 +241,7 @@ def test_circuits_lists_and_shows(run: Run, circuit: Circuit) -> None:
 
 def test_circuits_as_json(run: Run, circuit: Circuit) -> None:
     listed = json.loads(run("circuits", "--json")[1])["circuits"]
-    assert [entry["name"] for entry in listed] == ["nmcf", "nmcnr"]
+    assert [entry["name"] for entry in listed] == list_circuits()
     shown = json.loads(run("circuits", "nmcf", "--json")[1])
     assert [parameter["name"] for parameter in shown["parameters"]] == list(circuit.parameter_names)
     assert shown["targets"] == dict(circuit.targets)

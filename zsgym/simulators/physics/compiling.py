@@ -44,6 +44,14 @@ def compiled(function: Function) -> Function:
     return _compile(function)
 
 
+def is_kept(dispatcher: Any) -> bool:
+    """Whether there is machine code of a compiled function that is still valid; true where numba does not tell."""
+    kept: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if dispatcher.signatures or not hasattr(kept, "_load_index"):
+        return True
+    return bool(kept._load_index())
+
+
 def inlined(function: Function) -> Function:
     """Compile a function into every compiled function that calls it."""
     return _compile(function, forceinline=True)
@@ -54,10 +62,10 @@ def section(function: Function) -> Function:
 
     A section may return several values; it ends with its only `return` and does not assign to its arguments.
     """
-    return compiled(function)
+    return inlined(function)
 
 
-@compiled
+@inlined
 def hold(value: float) -> float:
     """The value itself, which the derivative generator takes for a constant."""
     return value

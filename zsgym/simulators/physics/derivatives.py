@@ -3,10 +3,11 @@
 # ruff: noqa
 # fmt: off
 
-from math import exp, log, sqrt
+from math import sqrt
 
-from zsgym.simulators.physics.compiling import compiled, inlined
+from zsgym.simulators.physics.compiling import inlined
 from zsgym.simulators.physics.device import Device
+from zsgym.simulators.physics.elementary import exp, log
 from zsgym.simulators.physics.transistor import EXPONENT_LIMIT, EXP_HIGH, EXP_LOW, GIDL_LIMIT, GIDL_LOW, LOG_LOW
 
 
@@ -793,7 +794,7 @@ def d_width_limit(w: float) -> tuple[float, float]:
     return (result0, t10)
 
 
-@compiled
+@inlined
 def channel_all(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float, float]:
     """Value of i_ds, i_sub, q_g, q_b, q_s, then derivatives by v_gs, v_ds, v_bs."""
     t1, t1_v_bs = d_effective_body(p, v_bs)
@@ -1597,7 +1598,7 @@ def channel_all(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float
     return (i_ds, i_sub, q_g, q_b, q_s, t657, t655, t659, t663, t661, t665, t669, t667, t671, t675, t673, t677, t680, t679, t682)
 
 
-@compiled
+@inlined
 def channel_current(p: Device, v_gs: float, v_ds: float, v_bs: float) -> tuple[float, float, float, float, float, float, float, float]:
     """Value of i_ds, i_sub, then derivatives by v_gs, v_ds, v_bs."""
     t1, t1_v_bs = d_effective_body(p, v_bs)

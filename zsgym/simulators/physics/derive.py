@@ -88,7 +88,7 @@ class Generator:
         result = ", ".join(["float"] * body.width)
         shown = ", ".join(outputs) or function
         header = [
-            "@compiled" if name == "channel_current" or name == "channel_all" else "@inlined",
+            "@inlined",
             f"def {name}({typed}) -> tuple[{result}]:",
             f'    """Value of {shown}, then derivatives by {", ".join(by)}."""',
         ]
@@ -143,10 +143,11 @@ _HEADER = '''"""The equations of `transistor.py` with their partial derivatives.
 # ruff: noqa
 # fmt: off
 
-from math import exp, log, sqrt
+from math import sqrt
 
-from zsgym.simulators.physics.compiling import compiled, inlined
+from zsgym.simulators.physics.compiling import inlined
 from zsgym.simulators.physics.device import Device
+from zsgym.simulators.physics.elementary import exp, log
 '''
 
 

@@ -4,11 +4,13 @@
 Units are SI, voltages those of the equivalent n-channel device.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 
-class Device:
-    """Names of the record's fields. The order is that of `DEVICE`."""
+class Device(NamedTuple):
+    """What an equation reads as `p`: a record of `DEVICE`, or this tuple of the same fields in the same order."""
 
     polarity: float
     """+1 for nmos, -1 for pmos."""
@@ -190,5 +192,5 @@ class Device:
     """Interface trap capacitance cit, in F/m^2."""
 
 
-DEVICE = np.dtype([(name, np.float64) for name in Device.__annotations__])
+DEVICE = np.dtype([(name, np.float64) for name in Device._fields])
 """Record type of a prepared device; every field is a float64, so that an array of them is also a float64 matrix."""

@@ -370,13 +370,7 @@ def prepare(cards: Sequence[NDArray[Any]], geometry: NDArray[Any], *, reference_
     place: dict[int, int] = {}
     which = np.array([place.setdefault(id(card), len(place)) for card in cards], dtype=np.int64)
     unique = {id(card): card for card in cards}
-    stacked = np.stack([unique[key] for key in place])
-    devices = np.zeros(len(geometry), dtype=DEVICE)
-    devices["reference_ac"] = float(reference_ac)
-    status = np.zeros(len(geometry), dtype=np.int64)
-    row = np.zeros(len(PARAMETERS), dtype=np.float64)
-    rows = stacked.view(np.float64).reshape(*stacked.shape, len(PARAMETERS))
-    _prepare(stacked, rows, which, geometry, row, row.view(CARD), devices, status)
+    devices, status = prepare_many(np.stack([unique[key] for key in place]), which, geometry, reference_ac=reference_ac)
     refused = np.flatnonzero(status)
     if refused.size:
         first = int(refused[0])
@@ -386,3 +380,19 @@ def prepare(cards: Sequence[NDArray[Any]], geometry: NDArray[Any], *, reference_
             f"has no model: {_REASONS[status[first]]}"
         )
     return devices
+
+
+def prepare_many(
+    cards: NDArray[Any], which: NDArray[np.int64], geometry: NDArray[Any], *, reference_ac: bool = True
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """`prepare` without an exception: devices, and (n,) zero where the device is one that BSIM4 accepts.
+
+    :param cards: (k, 4) of `CARD`. :param which: (n,) number of each device's card.
+    """
+    devices = np.zeros(len(geometry), dtype=DEVICE)
+    devices["reference_ac"] = float(reference_ac)
+    status = np.zeros(len(geometry), dtype=np.int64)
+    row = np.zeros(len(PARAMETERS), dtype=np.float64)
+    rows = cards.view(np.float64).reshape(*cards.shape, len(PARAMETERS))
+    _prepare(cards, rows, which, geometry, row, row.view(CARD), devices, status)
+    return devices, status

@@ -16,18 +16,20 @@ the charge model, which has a gate drive and a drain voltage of its own.
 
 # ruff: noqa: SIM108 (the generator reads no conditional expressions)
 
-from math import exp, log, sqrt
+import math
+from math import sqrt
 from typing import NamedTuple
 
 from zsgym.simulators.physics.compiling import compiled, hold, section
 from zsgym.simulators.physics.device import Device
+from zsgym.simulators.physics.elementary import exp, log
 
 EXPONENT_LIMIT = 34.0
 EXP_LOW = 1.713908431e-15
 """What stands for exp(x) below -34."""
 EXP_HIGH = 5.834617425e14
 """What stands for exp(x) above 34."""
-LOG_LOW = log(1.0 + EXP_LOW)
+LOG_LOW = math.log(1.0 + EXP_LOW)
 GIDL_LIMIT = 100.0
 GIDL_LOW = 3.720075976e-44
 """What stands for exp(-x) above 100 in the gate-induced leakage."""
