@@ -12,7 +12,7 @@ from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
 from zsgym.cli.sizings import Given, add_sizing, best_of_designs, read_json, sizings_from
-from zsgym.cli.targets import add_targets, targets_from
+from zsgym.cli.targets import add_metrics, add_targets, asked_for, targets_from
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -57,6 +57,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--policy", default="functional", metavar="NAME", help="verdict policy (default: functional)")
     add_checkpoint(parser)
+    add_metrics(parser)
     add_targets(parser)
     add_conditions(parser)
     parser.add_argument("--json", action="store_true", help="print verdict, metrics, margins and prediction as JSON")
@@ -72,6 +73,8 @@ def _run(options: argparse.Namespace) -> int:
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
     given = _given(options, circuit)
+    targets = targets_from(options, circuit, given.targets)
+    circuit = asked_for(options, circuit.judged_by(targets))
     source = str(options.designs or options.sizing)
     history = SearchHistory.read(given.history, source) if given.history is not None else None
     tradeoff = Tradeoff.read(given.tradeoff, source) if given.tradeoff is not None else None
@@ -79,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
         circuit,
         given.sizings[0],
         conditions_from(options, circuit, given.conditions),
-        targets_from(options, circuit, given.targets),
+        targets,
         options.policy,
         options.checkpoint,
     )

@@ -152,7 +152,7 @@ def _compare(options: argparse.Namespace) -> int:
     try:
         result = compare(
             options.circuit,
-            class_targets_from(options, find_class(options.circuit).metrics),
+            class_targets_from(options, find_class(options.circuit).all_metrics),
             conditions=given_conditions(options),
             directories=options.circuits_dir,
             seed=options.seed,

@@ -108,7 +108,7 @@ def best_of_designs(content: Any, source: str, circuit: Circuit) -> Given:
     targets = content.get("targets")
     if targets:
         try:
-            targets = circuit.metrics.resolve_targets({}, targets)
+            targets = circuit.resolve_targets(targets, base={})
         except ConfigError as error:
             raise ConfigError(f"{source}: targets: {error}") from error
     conditions = content.get("conditions")

@@ -13,8 +13,7 @@ from zsgym.report.devices import SAFE_HEADROOM, operating_point_table, sizing_ta
 from zsgym.report.evidence import Evidence, verdict
 from zsgym.report.figures import Curve, curve_plot
 from zsgym.report.markup import html_table, stylesheets
-from zsgym.report.schematic import load_schematic
-from zsgym.report.schematic_drawing import draw_schematic
+from zsgym.report.schematic import draw_schematic, load_schematic
 from zsgym.report.search import search_plots
 from zsgym.report.tradeoff import tradeoff_section
 from zsgym.sizing.history import SearchHistory
@@ -132,16 +131,13 @@ def _checks(evidence: Evidence) -> str:
 
 def _schematic(evidence: Evidence) -> str:
     circuit = evidence.request.circuit
-    schematic = load_schematic(circuit)
-    if schematic is None:
-        return ""
-    drawn = draw_schematic(schematic, circuit, evidence.request.sizing)
+    drawn = draw_schematic(load_schematic(circuit), circuit, evidence.request.sizing)
     return _section("Schematic", f'<div class="scroll">{drawn}</div>', _SCHEMATIC_HINT)
 
 
 def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
     outcome, target = evidence.outcome, evidence.request.targets.get(metric.name)
-    value = outcome.metrics[metric.name] if outcome and outcome.metrics else None
+    value = outcome.metrics.get(metric.name) if outcome and outcome.metrics else None
     margin = evidence.margins.get(metric.name)
     direction = "≥" if metric.higher_is_better else "≤"
     wanted = "no target" if target is None else f"{direction} {printed(metric.magnitude(target), metric.unit)}"
@@ -154,8 +150,9 @@ def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
 
 def _predicted_cells(metric: Metric, evidence: Evidence) -> list[str]:
     prediction = evidence.prediction
-    if prediction is None or prediction.metrics is None or prediction.uncertainty is None:
+    if prediction is None or not prediction.metrics or metric.name not in (prediction.uncertainty or {}):
         return [MISSING, MISSING, ""]
+    assert prediction.uncertainty is not None
     low, high = prediction.uncertainty[metric.name]
     covers = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: ""}
     interval = f"<small>{printed(low, metric.unit)} … {printed(high, metric.unit)}</small>"

@@ -207,7 +207,7 @@ def compare(
     found = find_class(circuit_class)
     if not targets:
         raise ConfigError(f"the class {circuit_class!r} has no specs of its own: name at least one target")
-    wanted = found.metrics.resolve_targets({}, targets)
+    wanted = found.all_metrics.resolve_targets({}, targets)
     under = found.conditions.read(dict(conditions or {}))
     circuits = [
         c for name in list_circuits(directories) if (c := load_circuit(name, directories)).circuit_class is found

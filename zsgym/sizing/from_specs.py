@@ -71,7 +71,8 @@ def size(
     checked_seed(seed)
     known = circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
     base = specs_of(specs, known) if specs else known.targets
-    wanted = known.metrics.resolve_targets(known.targets, exactly(known.targets, base) | dict(targets or {}))
+    wanted = known.resolve_targets(exactly(known.targets, base) | dict(targets or {}))
+    known = known.judged_by(wanted)
     under = conditions_of(known, conditions)
     pair = None if pareto is None else checked_pair(known.metrics, pareto)
     file = Path(checkpoint) if checkpoint else None

@@ -100,6 +100,8 @@ class InstalledModel:
         if conditions is not None and conditions != circuit.conditions:
             at, not_at = circuit.conditions.differences(conditions)
             return f"the {self.name} was trained on {circuit.name} at {at}, not at {not_at}"
+        if circuit.asked:
+            return f"the {self.name} was not trained on {', '.join(circuit.asked)}"
         return None
 
 

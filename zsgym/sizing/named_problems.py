@@ -47,7 +47,7 @@ def load_problem(name_or_path: str) -> tuple[Circuit, dict[str, float], str]:
     if problem.circuit is None:
         raise ConfigError(f"{path}: circuit: this key is required here, since nothing else names the circuit")
     circuit = load_circuit(problem.circuit)
-    return circuit, circuit.metrics.resolve_targets(circuit.targets, problem.targets), problem.title or path.stem
+    return circuit, circuit.resolve_targets(problem.targets), problem.title or path.stem
 
 
 def specs_of(name_or_path: str, circuit: Circuit) -> dict[str, float]:
@@ -62,7 +62,7 @@ def specs_of(name_or_path: str, circuit: Circuit) -> dict[str, float]:
     path, problem = _read(name_or_path)
     if problem.circuit not in (None, circuit.name):
         raise ConfigError(f"{path}: these specs are of {problem.circuit}, not of {circuit.name}")
-    return circuit.metrics.resolve_targets(circuit.targets, problem.targets)
+    return circuit.resolve_targets(problem.targets)
 
 
 def targets_of(name_or_path: str) -> dict[str, float]:

@@ -63,7 +63,7 @@ class Design:
             "reward": self.reward,
             "status": outcome.status.value,
             "failure": outcome.failure,
-            "metrics": None if outcome.metrics is None else dict(outcome.metrics),
+            "metrics": outcome.determined,
             "margins": self.margins,
             "p_valid": outcome.p_valid,
             "sizing": self.sizing,
@@ -117,9 +117,11 @@ class Problem:
         seed: int | None = None,
         progress: bool = False,
     ) -> None:
+        self.targets = circuit.resolve_targets(targets)
+        circuit = circuit.judged_by(self.targets)
         self.circuit = circuit
+        """Asked for the optional metrics that its targets name."""
         self.conditions = circuit.conditions if conditions is None else conditions
-        self.targets = circuit.metrics.resolve_targets(circuit.targets, targets)
         self.agent, self.seed = agent, seed
         self.history: list[Progress] = []
         self.designs: list[Design] = []
