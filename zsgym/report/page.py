@@ -59,7 +59,7 @@ def render_page(
     """
     name = escape(evidence.request.circuit.name.upper())
     style = stylesheets("palette.css", "style.css", "schematic.css")
-    metrics, targets = evidence.request.circuit.metrics, evidence.request.targets
+    metrics, targets = evidence.request.circuit.circuit_class.all_metrics, evidence.request.targets
     sections = [
         _section("Which circuit", comparison),
         _specs(evidence),

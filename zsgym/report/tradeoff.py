@@ -134,7 +134,7 @@ def _front_table(front: Front, metrics: MetricSet, targets: Targets) -> str:
 
 
 def _front_row(point: Point, names: list[str], front: Front, metrics: MetricSet) -> list[str]:
-    texts = [typeset(value_text(metrics, name, point.metrics[name])) for name in names]
+    texts = [typeset(value_text(metrics, name, point.metrics.get(name))) for name in names]
     cells = [f"<b>{text}</b>" if name in front.metrics else text for name, text in zip(names, texts, strict=True)]
     return [str(point.simulation), *cells]
 

@@ -14,6 +14,7 @@ from tests.zsgym.sizing.test_size import FIVE
 from zsgym.base.errors import SimulatorMissingError
 from zsgym.circuits import load_circuit
 from zsgym.simulators.ngspice import simulator
+from zsgym.sizing import comparison
 from zsgym.sizing.optimisers.cma_es import CmaEs
 from zsgym.sizing.tradeoff import Tradeoff
 
@@ -103,7 +104,8 @@ def test_a_circuit_is_sized_under_other_conditions(run: Run, folder: Path) -> No
 
 
 @pytest.mark.ngspice
-def test_which_circuit_of_a_class(run: Run, folder: Path) -> None:
+def test_which_circuit_of_a_class(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "list_circuits", lambda directories: ["five", "nmcf", "nmcnr"])  # not twenty
     asked = ("--target", "gbw=1.5meg", "--target", "power=400u", "--target", "dc_gain=90", "--load", "12e-12")
     code, printed, err = run("size", "amplifier", *asked, "--circuits-dir", FIVE, "--budget", 45, "--seed", 3)
     assert code == 0

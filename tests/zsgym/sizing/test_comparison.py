@@ -19,6 +19,7 @@ from zsgym.samples import read_samples
 from zsgym.simulators.ngspice import simulator as ngspice
 from zsgym.simulators.outcome import Outcome, Status
 from zsgym.sizing import ComparisonInterrupted, compare
+from zsgym.sizing import comparison as comparison_module
 from zsgym.sizing.comparison import Comparison
 from zsgym.sizing.optimisers.cma_es import CmaEs
 
@@ -49,6 +50,7 @@ class Known(FakeSimulator):
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> list[Known]:
+    monkeypatch.setattr(comparison_module, "list_circuits", lambda directories: sorted(Known.gbw))
     monkeypatch.setattr(ngspice, "NgspiceSimulator", Known)
     monkeypatch.setattr(Known, "made", [])
     return Known.made
