@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = """Find a sizing of a circuit that meets every spec, verified in ngspice.
 
 The method auto takes the gradient of a model where one was trained on this circuit: its proposals are simulated, which
-corrects it where it was wrong. A circuit that no model knows is searched in ngspice by CMA-ES, beginning at the best of
-its known-good sizings, if it has any. Which way is taken, and why, is printed first.
+corrects it where it was wrong. A circuit that no model knows is searched on its own equations, solved in milliseconds
+(physics): a handful of simulations verifies what is found. Searches begin at the best of the circuit's known-good
+sizings, if it has any. Which way is taken, and why, is printed first.
 
 The designs and the report of the best one are written to runs/size/CIRCUIT/, in the place of those of an earlier run.
 Every simulated sizing is kept in the sample log as well.
@@ -43,10 +44,15 @@ def add_parser(commands: Any) -> None:
         "size", help="find a sizing that meets the specs", description=_DESCRIPTION, epilog=_EPILOG
     )
     add_circuit(parser)
-    parser.add_argument("--method", default="auto", metavar="M", help="auto (default), gradient, cma-es, random or tpe")
+    parser.add_argument(
+        "--method", default="auto", metavar="M", help="auto (default), gradient, physics, cma-es, random or tpe"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of every random draw (default: 1)")
     parser.add_argument(
-        "--budget", type=positive, metavar="N", help="simulations at most (default: 100 with a model, else 800 to 1500)"
+        "--budget",
+        type=positive,
+        metavar="N",
+        help="simulations at most (default: 100 with a model, 30 on solved equations, else 800 to 1500)",
     )
     parser.add_argument(
         "--from-scratch", action="store_true", help="do not begin a search at a known-good sizing of the circuit"

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Targets
 from zsgym.classes.specs import exactly
 from zsgym.evaluate import LogPlace
+from zsgym.simulators import make_simulator
 from zsgym.sizing.designs import search_history
-from zsgym.sizing.methods import METHODS, Choice, choose
+from zsgym.sizing.methods import METHODS, PHYSICS, Choice, choose
 from zsgym.sizing.named_problems import specs_of
 from zsgym.sizing.problem import BudgetSpent, Design, Problem, ngspice_or_prediction
 from zsgym.sizing.result import SizingInterrupted, SizingResult
@@ -26,6 +28,7 @@ from zsgym.sizing.score import score
 
 if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief
+    from zsgym.sizing.solving import Solver
 
 Notify = Callable[[str], None]
 _MOST_SEEDS = 2**32
@@ -55,7 +58,7 @@ def size(
     :param circuit: its name, its YAML file, or the circuit itself.
     :param targets: changes to the circuit's targets, metric -> SI value; None as a value drops a spec.
     :param specs: a named set of specs or its file, to which the targets are changes then.
-    :param method: `gradient`, `cma-es`, `random`, `tpe`, or `auto`: see `zsgym.sizing.methods.choose`.
+    :param method: `gradient`, `physics`, `cma-es`, `random`, `tpe`, or `auto`: see `zsgym.sizing.methods.choose`.
     :param seed: of every random draw: the same seed gives the same designs.
     :param budget: simulations in ngspice at most; None leaves it to the method.
     :param from_scratch: do not simulate the circuit's known-good sizings first, and do not begin at the best of them.
@@ -87,18 +90,23 @@ def size(
     common["agent"] = choice.method.replace("-", "_")
     ngspice: dict[str, Any] = {"workers": workers, "executor": executor, "budget": arguments["budget"]}
     truth, belief = _problem(known, wanted, choice, checkpoint, say, ngspice, common)
+    solver = _solver(truth) if choice.method == PHYSICS else None
     interrupted = False
     with truth:
         try:
-            if belief is None:
+            if solver is not None:
+                _solve(truth, solver, seed, from_scratch, say, progress)
+            elif belief is None:
                 _search(truth, choice.method, seed, from_scratch, say)
             else:
                 _climb(truth, belief, seed)
         except KeyboardInterrupt:
             interrupted = True
+            if solver is not None and solver.best is not None and not truth.designs:
+                solver.verify(solver.best[1])  # a tenth of a second, without which there would be nothing to show
     if truth.best is None:  # interrupted before the first answer
         raise KeyboardInterrupt
-    result = _result(truth, truth.best, choice, belief, arguments)
+    result = _result(truth, truth.best, choice, solver or belief, arguments)
     if interrupted:
         raise SizingInterrupted(result)
     return result
@@ -113,7 +121,9 @@ def _problem(
     ngspice: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> tuple[Problem, Belief | None]:
-    """What is asked, and the belief that proposes; None where ngspice itself is searched."""
+    """What is asked, and the belief that proposes; None where no model does."""
+    if choice.method == PHYSICS:
+        return ngspice_or_prediction(circuit, PHYSICS, None, say, ngspice, common), None
     if choice.model is None:
         return Problem(circuit, **ngspice, **common), None
     from zsgym.sizing.belief import Belief
@@ -123,7 +133,7 @@ def _problem(
 
 
 def _result(
-    truth: Problem, best: Design, choice: Choice, belief: Belief | None, arguments: Mapping[str, Any]
+    truth: Problem, best: Design, choice: Choice, belief: Belief | Solver | None, arguments: Mapping[str, Any]
 ) -> SizingResult:
     return SizingResult(
         circuit=truth.circuit,
@@ -138,6 +148,42 @@ def _result(
         arguments=arguments,
         provenance=truth.provenance,
     )
+
+
+def _solver(truth: Problem) -> Solver:
+    from zsgym.sizing.solving import Solver
+
+    return Solver(make_simulator(PHYSICS, truth.circuit), truth)
+
+
+def _solve(truth: Problem, solver: Solver, seed: int, from_scratch: bool, say: Notify, progress: bool) -> None:
+    """Search the solved equations, and verify."""
+    from zsgym.sizing.solving import solve_and_verify
+
+    start = None if from_scratch else _solved_start(truth, solver, say)
+    with tqdm(unit="solved", desc="searching", disable=None if progress else True) as bar:
+        solve_and_verify(truth, solver, seed=seed, start=start, progress=lambda count: bar.update(count - bar.n))
+
+
+def _solved_start(truth: Problem, solver: Solver, say: Notify) -> NDArray[np.float64] | None:
+    """Position of the best of the circuit's known-good sizings by its equations; None where none of them works."""
+    circuit = truth.circuit
+    names, sizings = list(circuit.known_good), list(circuit.known_good.values())
+    if not names:
+        return None
+    positions = solver.scale.positions(circuit.to_unit(circuit.cases(sizings).vectors))
+    values = solver.values(positions)
+    best = int(values.argmax())
+    if values[best] < -len(circuit.metrics):
+        say(f"of the known-good sizings none works ({', '.join(names)}): the search begins without one")
+        return None
+    if solver.met:
+        solver.verify(positions[best])
+    if truth.solved:
+        say(f"the known-good sizing {names[best]!r} meets every spec already")
+    else:
+        say(f"the search begins at the known-good sizing {names[best]!r}")
+    return np.asarray(positions[best])
 
 
 def _search(problem: Problem, method: str, seed: int, from_scratch: bool, say: Notify) -> None:

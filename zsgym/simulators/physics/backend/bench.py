@@ -38,6 +38,10 @@ _SHORT = 4 * _FINE
 """Points of a sweep that is solved at all of them."""
 
 
+SUPPORTED = (tb.OperatingPoint, tb.TemperatureSweep, tb.SourceSweep, tb.SmallSignal, tb.Transient)
+"""Analyses that are known here."""
+
+
 class UnsupportedError(Exception):
     """An analysis that this backend does not know."""
 

@@ -22,7 +22,7 @@ from zsgym.classes.verdict import first_shown
 from zsgym.pdk import models_hash
 from zsgym.simulators.base import Errors
 from zsgym.simulators.outcome import Outcome, Status
-from zsgym.simulators.physics.backend.bench import Answer, Batch, system_of
+from zsgym.simulators.physics.backend.bench import SUPPORTED, Answer, Batch, system_of
 from zsgym.simulators.physics.compiling import is_kept
 from zsgym.simulators.physics.nodal import newton
 from zsgym.simulators.physics.system import System
@@ -51,6 +51,14 @@ class PhysicsSimulator:
         self.solved = 0
         """Cases that were answered so far."""
         self._systems: dict[tuple[object, ...], System] = {}
+
+    @staticmethod
+    def why_not(circuit: Circuit) -> str | None:
+        """Why circuits of this class cannot be answered; None where they can."""
+        bench = circuit.circuit_class.bench(circuit.subcircuit, circuit.conditions, circuit.policy(DEFAULT_VERDICT))
+        analyses = [analysis for stage in bench.testbench.stages for analysis in stage.analyses]
+        unknown = sorted({type(analysis).__name__ for analysis in analyses if not isinstance(analysis, SUPPORTED)})
+        return f"the physics backend knows no analysis {', '.join(unknown)}" if unknown else None
 
     @property
     def provenance(self) -> Mapping[str, str]:
