@@ -131,7 +131,7 @@ def solve_and_verify(
     *,
     seed: int = 0,
     start: FloatArray | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> list[Design]:
     """Search on the equations, simulate what it finds, and go on with what that has taught, until a design is feasible.
 

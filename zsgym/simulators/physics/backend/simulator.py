@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsgym import __version__
 from zsgym.base.errors import UndecidedError
@@ -87,16 +88,15 @@ class PhysicsSimulator:
             raise lost
         return answered
 
-    def measure(self, vectors: np.ndarray, conditions: Conditions, *, complete: bool = False) -> list[Answer | None]:
-        """What the testbench gives before any verdict, with all waves; None outside the models.
+    def batch(self, vectors: NDArray[np.float64], conditions: Conditions, *, complete: bool = False) -> Batch:
+        """Sizings in their testbench, not yet run: for callers that want waves, or time, rather than outcomes.
 
         :param vectors: (B, n) sizings. :param complete: run every stage, also those that cannot change the verdict.
         """
         bench = self.circuit.circuit_class.bench(self.circuit.subcircuit, conditions, self.policy, complete=complete)
         _announce_compilation()
         system = self._system(bench.testbench)
-        batch = Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
-        return [answer if covered else None for answer, covered in zip(batch.run(), batch.covered, strict=True)]
+        return Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -108,13 +108,16 @@ class PhysicsSimulator:
             self._systems[key] = system_of(self.circuit, testbench)
         return self._systems[key]
 
-    def _solve(self, vectors: np.ndarray, conditions: Conditions) -> list[Outcome]:
+    def _solve(self, vectors: NDArray[np.float64], conditions: Conditions) -> list[Outcome]:
         started = time.perf_counter()
-        answers = self.measure(vectors, conditions)
+        batch = self.batch(vectors, conditions)
+        answers = batch.run()
         elapsed = (time.perf_counter() - started) / len(answers)
-        return [self._outcome(answer, elapsed) for answer in answers]
+        covered = zip(answers, batch.covered, strict=True)
+        return [self.outcome(answer if known else None, elapsed) for answer, known in covered]
 
-    def _outcome(self, answer: Answer | None, elapsed_s: float) -> Outcome:
+    def outcome(self, answer: Answer | None, elapsed_s: float = 0.0) -> Outcome:
+        """What an answer amounts to under this simulator's verdict policy; None stands for a size without a model."""
         if answer is None:
             return Outcome(Status.CIRCUIT_FAILURE, Failure.GEOMETRY, backend=self.name, elapsed_s=elapsed_s)
         circuit_class = self.circuit.circuit_class
