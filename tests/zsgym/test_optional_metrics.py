@@ -290,6 +290,7 @@ def test_a_stage_on_which_nothing_rests_need_not_converge(nmcf: Circuit) -> None
     run.stage(noise)
     run.stage(swing)
     assert run.result.raw == {"converged": 0.0, **dict.fromkeys(("input_noise", "input_noise_rms", "output_swing"))}
+    assert run.waves == {}
     with pytest.raises(NonConvergenceError):
         run.stage(transient)
 
