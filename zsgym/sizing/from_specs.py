@@ -73,6 +73,8 @@ def size(
     base = specs_of(specs, known) if specs else known.targets
     wanted = known.resolve_targets(exactly(known.targets, base) | dict(targets or {}))
     known = known.judged_by(wanted)
+    if pareto is not None:
+        known = known.asking([*known.asked, *pareto])
     under = conditions_of(known, conditions)
     pair = None if pareto is None else checked_pair(known.metrics, pareto)
     file = Path(checkpoint) if checkpoint else None

@@ -253,7 +253,7 @@ class _Table:
         _, first = np.unique(good[on_front], axis=0, return_index=True)
         chosen = numbers[on_front][first]
         chosen = chosen[np.argsort(-self._pair(pair)[chosen, 0])].tolist()
-        behind = numbers[~on_front].tolist()
+        behind = numbers[~on_front & ~np.isnan(good).any(axis=1)].tolist()
         kept = [name for name, keeps in zip(self._specs, self._kept(pair), strict=True) if keeps]
         return Front(
             metrics=pair,
@@ -292,5 +292,6 @@ class _Table:
 
 
 def _metrics_of(design: Design) -> Mapping[str, float]:
-    assert design.outcome.metrics is not None, "only working designs have a place in the table"
-    return design.outcome.metrics
+    metrics = design.outcome.determined
+    assert metrics is not None, "only working designs have a place in the table"
+    return metrics
