@@ -41,6 +41,7 @@ def test_a_stranger_s_circuit_is_sized_and_everything_agrees_about_the_targets(r
     assert code == 0
     assert "verified in ngspice: the surrogate was trained on nmcf, nmcnr, not on five" in err
     assert printed.startswith("five: every spec is met in ngspice (")
+    assert "\nmultipliers of the netlist: M0 x2 of M_tail\n" in printed
     place = Path("runs") / "size" / "five"
     assert printed.splitlines()[-3:] == [
         f"designs: {place / 'designs.json'}", f"report:  {place / 'report.html'}", "netlist: five.spice"
