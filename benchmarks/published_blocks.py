@@ -20,7 +20,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps-per-second": agents.steps_per_second,
     "retraining": agents.retraining,
     "retraining-effect": agents.retraining_effect,
-    "family": family.family,
     "family-specs": family.family_specs,
     "family-frozen": family.frozen_specs,
     "family-searches": family.family_searches,

@@ -295,5 +295,6 @@ class _Table:
 
 
 def _metrics_of(design: Design) -> Mapping[str, float]:
-    assert design.outcome.metrics is not None, "only working designs have a place in the table"
-    return design.outcome.metrics
+    metrics = design.outcome.determined
+    assert metrics is not None, "only working designs have a place in the table"
+    return metrics
