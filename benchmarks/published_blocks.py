@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 import published_agents as agents
+import published_circuits
 import published_claims
 import published_family as family
 import published_spice as spice
 import published_surrogate as surrogate
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "family": published_circuits.family,
+    "pictures": published_circuits.pictures,
     "claims": published_claims.claims,
     "sizing": agents.sizing,
     "training-rows": agents.training_rows,

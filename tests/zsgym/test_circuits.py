@@ -21,6 +21,7 @@ from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.classes.amplifier import METRICS, AmplifierConditions
 from zsgym.simulators import make_simulator
 
+TEXTBOOK = ("folded_cascode", "miller_n", "miller_p", "ota5t", "telescopic")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "rc_loaded"
 CIRCUITS = [load_circuit("nmcf"), load_circuit("nmcnr"), load_circuit(EXAMPLE)]
 
@@ -66,7 +67,7 @@ def middle(circuit: Circuit) -> dict[str, float]:
 
 
 def test_shipped_circuits_are_listed() -> None:
-    assert set(PUBLISHED) <= set(list_circuits())
+    assert {*PUBLISHED, *TEXTBOOK} <= set(list_circuits())
 
 
 @pytest.mark.parametrize("name", list_circuits())
@@ -95,6 +96,15 @@ def test_published_amplifiers(name: str) -> None:
     # Every device belongs to exactly one group.
     members = [device.name for group in circuit.groups.values() for device in group]
     assert sorted(members) == sorted(device.name for device in circuit.devices)
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+def test_textbook_circuits_step_around_their_common_mode(name: str) -> None:
+    conditions = load_circuit(name).conditions
+    assert isinstance(conditions, AmplifierConditions)
+    assert sum(conditions.step_levels) / 2.0 == pytest.approx(conditions.common_mode)
+    higher = conditions.replace(common_mode_ratio=conditions.common_mode_ratio + 0.05)
+    assert higher.step_levels == pytest.approx([level + 0.09 for level in conditions.step_levels])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

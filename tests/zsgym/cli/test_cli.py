@@ -255,10 +255,16 @@ def test_circuits_draws_a_schematic(run: Run, tmp_path: Path) -> None:
     assert run("circuits", "nmcf", "--schematic", out)[:2] == (0, f"{out}\n")
     names = [element.text for element in ElementTree.parse(out).iter("{http://www.w3.org/2000/svg}text")]
     assert {"M12", "C2", "I1", "inn"} <= set(names)
-    assert run("circuits", "--schematic", out)[0] == 2
-    code, _, err = run("circuits", EXAMPLE, "--schematic", out)
-    assert code == 2
-    assert "has no schematic" in err
+    assert run("circuits", EXAMPLE, "--schematic", out)[:2] == (0, f"{out}\n")
+    assert {"RL", "CL", "inn"} <= {element.text for element in ElementTree.parse(out).iter() if element.text}
+
+
+def test_circuits_draws_all_schematics(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run("circuits", "--schematic", tmp_path / "drawn")
+    assert code == 0
+    files = [tmp_path / "drawn" / f"{name}.svg" for name in list_circuits()]
+    assert printed.splitlines() == [str(file) for file in files]
+    assert "zsgym circuits nmcf --schematic" in files[list_circuits().index("nmcf")].read_text()
 
 
 def test_a_users_own_circuit_directory(run: Run, tmp_path: Path, circuit: Circuit) -> None:
