@@ -30,8 +30,8 @@ from zsgym.base.files import write_text
 from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.simulators.outcome import Outcome
 
-KEPT = ("nmcf", "nmcnr")
-"""Circuits whose specs are the published ones, or were stated with version 0.1."""
+KEPT = ("nmcf", "nmcnr", "folded_cascode", "miller_n", "miller_p", "ota5t", "telescopic")
+"""Circuits whose specs stand already: the published ones, those of version 0.1, and those of hand calculations."""
 RELAXED = 0.1
 """How much of its value a spec gives way, in the metric's unit: a margin of about 0.05 for every metric alike."""
 LEAST_BEYOND = 6
@@ -232,7 +232,7 @@ def _known_good(entry: Mapping[str, Any]) -> str:
             "# Sizings that were simulated and work, with the supplies (V) at which that was verified.",
             "known_good:",
             "  robust:",
-            "    description: meets every target at the nominal supply, and works at each of these",
+            "    description: works at each of these supplies, and at the nominal one a tenth better than every spec",
             f"    supplies: [{supplies}]",
             "    sizing: {",
             *_wrapped([f"{name}: {value:g}," for name, value in entry["sizing"].items()], "      ", 118),
