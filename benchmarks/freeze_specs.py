@@ -55,6 +55,12 @@ def main() -> None:
     )
     parser.add_argument("--simulations", type=int, default=200, help="of the search (default: %(default)s)")
     parser.add_argument(
+        "--most",
+        type=int,
+        default=1000,
+        help="simulations after which a search ends whose specs are not hard enough yet (default: %(default)s)",
+    )
+    parser.add_argument(
         "--scout",
         type=int,
         default=1000,
@@ -103,8 +109,13 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         search = Search(first, evaluator, folder / "search.jsonl", arguments.seed)
         search.run(arguments.simulations)
         rows.extend(evaluator, rows_wanted, arguments.seed)
-        sizing = rounded(circuit, search.best[1])
-        outcomes = search.at_supplies(sizing)
+        for goal in range(arguments.simulations, max(arguments.most, arguments.simulations) + 1, arguments.simulations):
+            search.run(goal)
+            sizing = rounded(circuit, search.best[1])
+            outcomes = search.at_supplies(sizing)
+            specs = _specs(rows, outcomes)
+            if len(specs["beyond"]) >= LEAST_BEYOND:
+                break
     entry = {
         "rows": len(rows.rows),
         "working_share": rows.share,
@@ -118,7 +129,7 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         "metrics": {f"{supply:g}": outcome.metrics for supply, outcome in outcomes.items()},
         "quartiles": quartiles(rows),
     }
-    return entry | _specs(rows, outcomes)
+    return entry | specs
 
 
 def _nothing(rows: Rows, scouting: int, seed: int) -> dict[str, Any]:
