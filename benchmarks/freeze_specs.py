@@ -38,6 +38,8 @@ LEAST_BEYOND = 6
 """Metrics of the specs that must be better than the 75th percentile of the working rows."""
 CHECKED_ROWS = 1000
 """Rows of which none may meet all specs."""
+_FEW = 4
+"""Working rows from which a yardstick can be made."""
 _SIZE_DIGITS = 3
 _SPEC_DIGITS = 2
 RESULT = "frozen_specs.json"
@@ -55,9 +57,10 @@ def main() -> None:
     parser.add_argument(
         "--scout",
         type=int,
-        default=0,
+        default=1000,
         metavar="N",
-        help="first look for a sizing that works, with at most N simulations, and draw rows around it",
+        help=f"where fewer than {_FEW} of the first rows work: look for one that does, with at most N simulations, and "
+        "draw the rows anew, some of them around it (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeze"), help="folder of everything simulated")
@@ -79,21 +82,24 @@ def run(arguments: argparse.Namespace) -> None:
     print(table({name: entries[name] for name in names}))
     if arguments.write:
         for name in names:
-            write_specs(load_circuit(name), entries[name])
+            if entries[name]["specs"] is not None:
+                write_specs(load_circuit(name), entries[name])
 
 
 def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[str, Any]:
     """The frozen specs of one circuit and how they came about."""
     circuit, folder = unknown_circuit(name), arguments.runs / name
     with evaluator_of(circuit) as evaluator:
-        scouted = {"simulations": 0, "sizing": None}
-        if arguments.scout:
-            scouted = scout(circuit, evaluator, folder / "scout.json", arguments.seed, arguments.scout)
-            circuit = starting_at(circuit, scouted["sizing"])
+        scouted: dict[str, Any] = {"simulations": 0, "sizing": None}
         rows = Rows(circuit, folder / "rows.jsonl")
         rows.extend(evaluator, arguments.rows_first, arguments.seed)
-        first = Rows(circuit, folder / "rows.jsonl")
-        first.rows = rows.rows[: arguments.rows_first]
+        if len(rows.first(arguments.rows_first).working) < _FEW:
+            scouted = scout(circuit, evaluator, folder / "scout.jsonl", arguments.seed, arguments.scout)
+            rows = Rows(starting_at(circuit, scouted["sizing"]), folder / "rows-scouted.jsonl")
+            rows.extend(evaluator, arguments.rows_first, arguments.seed)
+        first = rows.first(arguments.rows_first)
+        if not first.working:
+            return _nothing(rows, scouted["simulations"], arguments.seed)
         search = Search(first, evaluator, folder / "search.jsonl", arguments.seed)
         search.run(arguments.simulations)
         rows.extend(evaluator, rows_wanted, arguments.seed)
@@ -113,6 +119,20 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         "quartiles": quartiles(rows),
     }
     return entry | _specs(rows, outcomes)
+
+
+def _nothing(rows: Rows, scouting: int, seed: int) -> dict[str, Any]:
+    """The entry of a circuit of which no sizing was found that works."""
+    count = len(rows.rows)
+    entry: dict[str, Any] = {"rows": count, "working_share": 0.0, "rows_before_search": count, "scouting": scouting}
+    return entry | {
+        "simulations": 0,
+        "seed": seed,
+        "supplies": [],
+        "specs": None,
+        "beyond": [],
+        "rows_that_meet_all": None,
+    }
 
 
 def _specs(rows: Rows, outcomes: Mapping[float, Outcome]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_a_stranger_s_circuit_is_sized_and_everything_agrees_about_the_targets(r
     asked = ("--target", "gbw=3meg", "--target", "cmrr=none")
     code, printed, err = run("size", FIVE, "--seed", 2, "--budget", 300, *asked, "--netlist", "five.spice")
     assert code == 0
-    assert "zsgym: five: CMA-ES in ngspice: the surrogate was trained on nmcf, nmcnr, not on five" in err
+    assert "verified in ngspice: the surrogate was trained on nmcf, nmcnr, not on five" in err
     assert printed.startswith("five: every spec is met in ngspice (")
     place = Path("runs") / "size" / "five"
     assert printed.splitlines()[-3:] == [
@@ -62,7 +62,7 @@ def test_a_stranger_s_circuit_is_sized_and_everything_agrees_about_the_targets(r
 
 @pytest.mark.ngspice
 def test_exit_code_1_when_no_design_meets_the_specs(run: Run) -> None:
-    code, printed, _ = run("size", FIVE, "--budget", 16, "--target", "dc_gain=120dB", "--no-log")
+    code, printed, _ = run("size", FIVE, "--method", "cma-es", "--budget", 16, "--target", "dc_gain=120dB", "--no-log")
     assert code == 1
     assert printed.startswith("five: no design meets every spec: the best one misses dc_gain")
     assert specs_in(printed)["dc_gain"] == "> 120 dB"
@@ -79,14 +79,14 @@ def test_ctrl_c_prints_and_writes_the_best_so_far(run: Run, monkeypatch: pytest.
     code, printed, err = run("size", FIVE, "--target", "dc_gain=120", "--no-log", "--out", "mine.json")
     assert code == 130
     assert "zsgym: interrupted; the best design so far:" in err
-    assert "14 simulations in ngspice" in printed
+    assert "solved sizings, 1 simulation in ngspice" in printed
     assert "designs: mine.json" in printed
-    assert json.loads((folder / "mine.json").read_text())["simulations"] == 14
+    assert json.loads((folder / "mine.json").read_text())["simulations"] == 1
 
 
 @pytest.mark.ngspice
 def test_the_result_as_json(run: Run) -> None:
-    code, printed, _ = run("size", FIVE, "--budget", 5, "--target", "dc_gain=120", "--json")
+    code, printed, _ = run("size", FIVE, "--method", "cma-es", "--budget", 5, "--target", "dc_gain=120", "--json")
     result = json.loads(printed)
     assert code == 1
     assert (result["circuit"], result["method"], result["met"], result["verified"]) == ("five", "cma-es", False, True)
@@ -115,8 +115,16 @@ class TestWithoutNgspice:
         (design,) = json.loads((folder / "runs" / "size" / "nmcf" / "designs.json").read_text())["designs"]
         assert design["backend"] == "surrogate"
 
-    def test_an_unknown_circuit_needs_ngspice(self, run: Run) -> None:
-        code, printed, err = run("size", FIVE)
+    def test_an_unknown_circuit_is_solved(self, run: Run, folder: Path) -> None:
+        code, printed, err = run("size", FIVE, "--no-log")
+        assert code == 3
+        assert "zsgym: not verified, a prediction only: no ngspice was found" in err
+        assert printed.startswith("five: not verified, a prediction only: the best proposal meets every spec")
+        (design,) = json.loads((folder / "runs" / "size" / "five" / "designs.json").read_text())["designs"]
+        assert design["backend"] == "physics"
+
+    def test_a_search_in_ngspice_needs_ngspice(self, run: Run) -> None:
+        code, printed, err = run("size", FIVE, "--method", "cma-es")
         assert (code, printed) == (3, "")
         assert err.splitlines()[-1] == "zsgym: error: no ngspice was found; apt-get install ngspice"
 
@@ -126,7 +134,7 @@ class TestWithoutNgspice:
     [
         (("nmfc",), "unknown circuit 'nmfc'"),
         (("nmcf", "--method", "cma_es"), "Did you mean 'cma-es'?"),
-        ((FIVE, "--method", "gradient"), "what it says of five is a guess. Use the method cma-es (or auto)"),
+        ((FIVE, "--method", "gradient"), "what it says of five is a guess. Use the method physics (or auto)"),
         (("nmcf", "--method", "random", "--checkpoint", "x.safetensors"), "uses no model"),
         (("nmcf", "--checkpoint", "x.safetensors"), "there is no checkpoint x.safetensors"),
         (("nmcf", "--seed", "-1"), "a seed is a number from 0"),

@@ -18,6 +18,7 @@ from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Failure
 from zsgym.samples import read_samples
 from zsgym.simulators.outcome import Outcome, Status
+from zsgym.simulators.physics.backend.simulator import PhysicsSimulator
 from zsgym.sizing import SizingInterrupted, SizingResult, choose, problem, size
 from zsgym.sizing.optimisers.cma_es import CmaEs
 from zsgym.sizing.scale import LogScale
@@ -68,18 +69,28 @@ def test_a_circuit_that_a_model_covers_is_climbed() -> None:
     assert choose(nmcf(), "cma-es").model is None, "what is asked for is done"
 
 
-def test_a_circuit_that_no_model_covers_is_searched_in_ngspice() -> None:
+def test_a_circuit_that_no_model_covers_is_solved() -> None:
+    choice = choose(load_circuit(FIVE))
+    assert (choice.method, choice.model) == ("physics", None)
+    assert "was trained on nmcf, nmcnr, not on five" in choice.reason
+    assert choose(nmcf(), "physics").reason == "as asked"
+    with pytest.raises(ConfigError, match=r"what it says of five is a guess\. Use the method physics \(or auto\)"):
+        choose(load_circuit(FIVE), "gradient")
+
+
+def test_a_circuit_that_cannot_be_solved_is_searched_in_ngspice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PhysicsSimulator, "why_not", staticmethod(lambda circuit: "there is an antenna"))
     choice = choose(load_circuit(FIVE))
     assert (choice.method, choice.model) == ("cma-es", None)
-    assert "was trained on nmcf, nmcnr, not on five" in choice.reason
-    with pytest.raises(ConfigError, match=r"what it says of five is a guess\. Use the method cma-es \(or auto\)"):
-        choose(load_circuit(FIVE), "gradient")
+    assert "there is an antenna, and so nothing but ngspice can be trusted" in choice.reason
+    with pytest.raises(ConfigError, match="'physics' cannot be used: there is an antenna"):
+        choose(load_circuit(FIVE), "physics")
 
 
 def test_a_model_of_ones_own_decides_what_is_covered(tmp_path: Path) -> None:
     untrained_checkpoint([load_circuit(FIVE)]).save(tmp_path / "mine.safetensors")
     assert choose(load_circuit(FIVE), checkpoint=tmp_path / "mine.safetensors").method == "gradient"
-    assert choose(nmcf(), checkpoint=tmp_path / "mine.safetensors").method == "cma-es"
+    assert choose(nmcf(), checkpoint=tmp_path / "mine.safetensors").method == "physics"
     with pytest.raises(ConfigError, match="uses no model: leave the checkpoint out"):
         choose(nmcf(), "cma-es", tmp_path / "mine.safetensors")
 
@@ -200,8 +211,10 @@ def test_without_ngspice_there_is_a_prediction_that_says_so() -> None:
     assert result.simulations == 0
     assert result.best.outcome.backend == "surrogate"
     assert result.summary().startswith("not verified, a prediction only")
+    solved = size(FIVE, log=False)
+    assert (solved.best.outcome.backend, solved.verified, solved.met) == ("physics", False, False)
     with pytest.raises(SimulatorMissingError, match="apt-get install ngspice"):
-        size(FIVE, log=False)
+        size(FIVE, method="cma-es", log=False)
 
 
 # --- ngspice --------------------------------------------------------------------------------------------------------
@@ -224,15 +237,18 @@ def test_auto_meets_the_specs_of_a_circuit_that_no_model_knows(tmp_path: Path) -
     """The transformer spent 60 simulations on such a circuit without one working design."""
     told: list[str] = []
     result = size(FIVE, seed=2, budget=300, log=tmp_path, notify=told.append)
-    assert told == [f"five: CMA-ES in ngspice: {result.reason}"]
-    assert result.method == "cma-es"
+    assert told == [f"five: search on the circuit's solved equations, verified in ngspice: {result.reason}"]
+    assert result.method == "physics"
     assert result.met
     assert result.missed == []
-    assert 1 < result.simulations <= 300
+    assert 1 <= result.simulations <= 10
+    assert result.solved is not None
+    assert result.solved > 100
+    assert f"{result.solved} solved sizings, " in result.summary()
     assert {design.outcome.backend for design in result.designs} == {"ngspice"}
     metrics, targets = simulated_again(result), result.targets
     assert min(result.circuit.metrics.margins(metrics, targets).values()) >= 0.0
-    assert [row.strategy for row in read_samples(tmp_path)] == ["cma_es"] * result.simulations
+    assert [row.strategy for row in read_samples(tmp_path)] == ["physics"] * result.simulations
 
 
 @pytest.mark.ngspice

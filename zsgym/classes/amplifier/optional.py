@@ -78,11 +78,12 @@ _SQUARE_MICROMETRE = 1e-12
 _LEAD_IN = 2
 """Points of a sweep before the nominal level: ngspice solves the first two just to tolerance."""
 _STAGES = {
-    "noise": ("input_noise", "input_noise_rms"),
     "output_swing": ("output_swing",),
     "common_mode_range": ("icmr",),
+    "noise": ("input_noise", "input_noise_rms"),
 }
-"""Stage -> the metrics that it gives."""
+"""Stage -> the metrics that it gives. Noise comes last: ngspice puts 1 milliohm into every drain and source for it, and
+leaves it there."""
 
 
 def gate_area(circuit: Subcircuit, sizing: Mapping[str, float]) -> float:
@@ -100,7 +101,7 @@ def compensation_capacitance(circuit: Subcircuit, sizing: Mapping[str, float]) -
 
 def stages(asked: Sequence[str], conditions: AmplifierConditions) -> tuple[Stage, ...]:
     """The stages that the metrics asked for need, to be run behind all others."""
-    analyses = {"noise": _noise, "output_swing": _swing, "common_mode_range": _common_modes}
+    analyses = {"output_swing": _swing, "common_mode_range": _common_modes, "noise": _noise}
     return tuple(
         Stage(name, analyses[name](conditions), optional=metrics)
         for name, metrics in _STAGES.items()

@@ -4,12 +4,13 @@ Every stage is run for the cases that want it; what an analysis gives is compute
 of them is read, so that a response that nobody looks at costs nothing. Operating points are found from a constant
 voltage, sweeps from their neighbours: an answer depends on its own case alone.
 
-A temperature sweep in fine steps is solved at every fifth and interpolated by a quintic spline, since waves are smooth.
+A temperature sweep in fine steps is solved at every tenth and interpolated by a quintic spline, since waves are smooth.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -32,10 +33,14 @@ _KINDS: dict[str, Kind] = {
     "resistor": "resistor", "capacitor": "capacitor", "inductor": "inductor", "isource": "isource",
     "vsource": "vsource",
 }  # fmt: skip
-_FINE = 5
+_FINE = 10
 """Every so many points of a sweep in temperature are solved."""
-_SHORT = 4 * _FINE
+_SHORT = 24
 """Points of a sweep that is solved at all of them."""
+
+
+SUPPORTED = (tb.OperatingPoint, tb.TemperatureSweep, tb.SourceSweep, tb.SmallSignal, tb.Transient)
+"""Analyses that are known here."""
 
 
 class UnsupportedError(Exception):
@@ -144,6 +149,8 @@ class Batch:
         self._devices, self.covered = self._sizes.devices(self.testbench.temperature)
         """(B,) false where the equations refuse the size of a transistor."""
         self.answers = [Answer() for _ in vectors]
+        self.seconds: dict[str, float] = {}
+        """Stage -> time that it took for the whole batch, s."""
         self._point: OperatingPoints | None = None
         self._solved = np.zeros(len(vectors), dtype=np.intp)
 
@@ -158,6 +165,7 @@ class Batch:
                 ],
                 dtype=np.intp,
             )
+            started = time.perf_counter()
             while rows.size:
                 try:
                     self._stage(stage, rows)
@@ -173,6 +181,7 @@ class Batch:
                     for row in rows:
                         self.answers[row].missing += (stage.name,)
                     break
+            self.seconds[stage.name] = time.perf_counter() - started
         return self.answers
 
     def _stage(self, stage: Stage, rows: Rows) -> None:
@@ -244,7 +253,7 @@ class Batch:
         states = self._sweep(
             rows,
             celsius[chosen],
-            lambda value: self._values(rows, {}, self._sizes.devices(value, rows)[0]),
+            lambda values, kelvin: with_devices(values, self._sizes.devices(kelvin, rows)[0]),
         )
         return _Waves(
             {probe: _later(_filled, celsius, chosen, states[:, :, self._place(probe)]) for probe in wanted.probes}
@@ -252,17 +261,20 @@ class Batch:
 
     def _source_sweep(self, wanted: tb.SourceSweep, rows: Rows) -> _Waves:
         steps = _steps(wanted.start, wanted.stop, wanted.step)
-        states = self._sweep(rows, steps, lambda value: self._values(rows, {wanted.source: value}))
+        states = self._sweep(rows, steps, lambda _, value: self._values(rows, {wanted.source: value}))
         return _Waves({probe: _now(states[:, :, self._place(probe)]) for probe in wanted.probes})
 
-    def _sweep(self, rows: Rows, steps: Floats, values: Callable[[float], Values]) -> Floats:
-        """(rows, steps, unknowns): each state begins at an extrapolation of the three before it."""
-        point = self._base(rows)
+    def _sweep(self, rows: Rows, steps: Floats, values: Callable[[Values, float], Values]) -> Floats:
+        """(rows, steps, unknowns): each state begins at an extrapolation of the three before it.
+
+        :param values: makes those of a step from those of the operating point.
+        """
+        base = self._base(rows)
         past: list[OperatingPoints] = []
         states = np.zeros((len(rows), len(steps), self.system.size))
         for place, step in enumerate(steps.tolist()):
-            start = _extrapolated(past, steps[:place], step) if len(past) > 1 else point
-            point = checked(operating_points(self.system, values(step), start))
+            start = _extrapolated(past, steps[:place], step) if len(past) > 1 else base
+            point = checked(operating_points(self.system, values(base.values, step), start))
             past = [*past[-2:], point]
             states[:, place] = point.x[:, :-1]
         return states
@@ -319,7 +331,8 @@ class _Once:
     """Computes a value when it is wanted first."""
 
     def __init__(self, make: Callable[[], NDArray[np.complex128]]) -> None:
-        self._make, self._value = make, None
+        self._make = make
+        self._value: NDArray[np.complex128] | None = None
 
     def __call__(self) -> NDArray[np.complex128]:
         if self._value is None:
@@ -348,11 +361,22 @@ def taken(points: OperatingPoints, places: Rows) -> OperatingPoints:
     """Some cases of a batch."""
     if len(places) == len(points.x):
         return points
-    values = Values(*(array[places] for array in points.values))
-    parts = (points.converged, points.iterations, points.fallback, points.residual)
     return OperatingPoints(
-        points.system, values, points.x[places], points.inner[places], *(part[places] for part in parts)
+        points.system,
+        Values(*(array[places] for array in points.values)),
+        points.x[places],
+        points.inner[places],
+        points.converged[places],
+        points.iterations[places],
+        points.fallback[places],
+        points.residual[places],
     )
+
+
+def with_devices(values: Values, devices: NDArray[np.void]) -> Values:
+    """The same with other transistors."""
+    plain = np.ascontiguousarray(devices).view(np.float64).reshape(*devices.shape, -1)
+    return values._replace(devices=plain)
 
 
 def _extrapolated(past: Sequence[OperatingPoints], steps: Floats, step: float) -> OperatingPoints:
@@ -391,8 +415,7 @@ def _frequencies(wanted: tb.SmallSignal) -> Floats:
     if wanted.start == wanted.stop:
         return np.array([wanted.start])
     points = math.floor(wanted.per_decade * math.log10(wanted.stop / wanted.start) + 1e-6) + 1
-    frequencies: Floats = wanted.start * 10.0 ** (np.arange(points) / wanted.per_decade)
-    return frequencies
+    return np.asarray(wanted.start * 10.0 ** (np.arange(points) / wanted.per_decade), dtype=np.float64)
 
 
 def _now(values: Wave) -> Callable[[], Wave]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsgym import __version__
 from zsgym.base.errors import NotCoveredError, UndecidedError
@@ -23,7 +24,7 @@ from zsgym.classes.verdict import first_shown
 from zsgym.pdk import models_hash
 from zsgym.simulators.base import Errors
 from zsgym.simulators.outcome import Outcome, Status
-from zsgym.simulators.physics.backend.bench import Answer, Batch, system_of
+from zsgym.simulators.physics.backend.bench import SUPPORTED, Answer, Batch, system_of
 from zsgym.simulators.physics.compiling import is_kept
 from zsgym.simulators.physics.nodal import newton
 from zsgym.simulators.physics.system import System
@@ -60,6 +61,20 @@ class PhysicsSimulator:
                 "command line none)"
             )
 
+    @staticmethod
+    def why_not(circuit: Circuit) -> str | None:
+        """Why a circuit cannot be answered, or what it is asked for; None where it can."""
+        bench = circuit.circuit_class.bench(circuit.subcircuit, circuit.conditions, circuit.policy(DEFAULT_VERDICT))
+        analyses = [analysis for stage in bench.testbench.stages for analysis in stage.analyses]
+        unknown = sorted({type(analysis).__name__ for analysis in analyses if not isinstance(analysis, SUPPORTED)})
+        if unknown:
+            return f"the physics backend knows no analysis {', '.join(unknown)}"
+        try:
+            PhysicsSimulator(circuit)
+        except NotCoveredError as error:
+            return str(error)
+        return None
+
     @property
     def provenance(self) -> Mapping[str, str]:
         """Version of zsgym with a hash of the equations, and a hash of the models at the default corner."""
@@ -87,21 +102,15 @@ class PhysicsSimulator:
             raise lost
         return answered
 
-    def measure(self, vectors: np.ndarray, conditions: Conditions, *, complete: bool = False) -> list[Answer | None]:
-        """What the testbench gives before any verdict, with all waves; None outside the models.
+    def batch(self, vectors: NDArray[np.float64], conditions: Conditions, *, complete: bool = False) -> Batch:
+        """Sizings in their testbench, not yet run: for callers that want waves, or time, rather than outcomes.
 
         :param vectors: (B, n) sizings. :param complete: run every stage, also those that cannot change the verdict.
         """
         bench = self._bench(conditions, complete)
         _announce_compilation()
         system = self._system(bench.testbench)
-        batch = Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
-        answers = [answer if covered else None for answer, covered in zip(batch.run(), batch.covered, strict=True)]
-        if self.circuit.asked:
-            for answer, vector in zip(answers, vectors, strict=True):
-                if answer is not None:
-                    answer.raw |= self.circuit.closed_form(self.circuit.sizing(vector))
-        return answers
+        return Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -126,13 +135,19 @@ class PhysicsSimulator:
             self._systems[key] = system_of(self.circuit, testbench)
         return self._systems[key]
 
-    def _solve(self, vectors: np.ndarray, conditions: Conditions) -> list[Outcome]:
+    def _solve(self, vectors: NDArray[np.float64], conditions: Conditions) -> list[Outcome]:
         started = time.perf_counter()
-        answers = self.measure(vectors, conditions)
+        batch = self.batch(vectors, conditions)
+        answers = batch.run()
+        if self.circuit.asked:
+            for answer, vector in zip(answers, vectors, strict=True):
+                answer.raw |= self.circuit.closed_form(self.circuit.sizing(vector))
         elapsed = (time.perf_counter() - started) / len(answers)
-        return [self._outcome(answer, elapsed) for answer in answers]
+        covered = zip(answers, batch.covered, strict=True)
+        return [self.outcome(answer if known else None, elapsed) for answer, known in covered]
 
-    def _outcome(self, answer: Answer | None, elapsed_s: float) -> Outcome:
+    def outcome(self, answer: Answer | None, elapsed_s: float = 0.0) -> Outcome:
+        """What an answer amounts to under this simulator's verdict policy; None stands for a size without a model."""
         if answer is None:
             return Outcome(Status.CIRCUIT_FAILURE, Failure.GEOMETRY, backend=self.name, elapsed_s=elapsed_s)
         circuit_class = self.circuit.circuit_class
