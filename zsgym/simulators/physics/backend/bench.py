@@ -405,7 +405,7 @@ def _poles(signals: SmallSignals) -> list[Wave]:
 
 
 def _steps(start: float, stop: float, step: float) -> Floats:
-    return start + step * np.arange(math.floor((stop - start) / step + 1e-6) + 1)
+    return np.asarray(start + step * np.arange(math.floor((stop - start) / step + 1e-6) + 1), dtype=np.float64)
 
 
 def _frequencies(wanted: tb.SmallSignal) -> Floats:
