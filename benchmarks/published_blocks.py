@@ -3,11 +3,15 @@
 from collections.abc import Callable
 
 import published_agents as agents
+import published_circuits
 import published_claims
+import published_family as family
 import published_spice as spice
 import published_surrogate as surrogate
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "family": published_circuits.family,
+    "pictures": published_circuits.pictures,
     "claims": published_claims.claims,
     "sizing": agents.sizing,
     "training-rows": agents.training_rows,
@@ -16,6 +20,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps-per-second": agents.steps_per_second,
     "retraining": agents.retraining,
     "retraining-effect": agents.retraining_effect,
+    "family-specs": family.family_specs,
+    "family-frozen": family.frozen_specs,
+    "family-searches": family.family_searches,
     "surrogate": surrogate.surrogate,
     "checkpoint": surrogate.checkpoint,
     "validity": surrogate.validity,

@@ -1,7 +1,10 @@
 """The surrogate backend: a trained model behind the `Simulator` contract."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from surrogate.checkpoint import Checkpoint, shipped
 from surrogate.predict import Predictor
@@ -26,7 +29,7 @@ class SurrogateSimulator:
 
     Outcomes carry `p_valid`, the conformal intervals and whether the sizing resembles the training data. A sizing that
     is expected to fail has the reason `geometry` (exact) or `predicted`. The model knows the circuit's default
-    conditions only.
+    conditions only. Optional metrics of closed form are computed; their intervals are points.
     """
 
     name = "surrogate"
@@ -43,10 +46,16 @@ class SurrogateSimulator:
                 f"{path} was trained on labels of the verdict policy {self.checkpoint.policy!r}, not {policy!r}: "
                 f"use policy={self.checkpoint.policy!r}, or another checkpoint"
             )
-        if circuit.metrics.names != self.checkpoint.metric_names:
+        if circuit.circuit_class.metrics.names != self.checkpoint.metric_names:
             raise NotCoveredError(
                 f"{path} predicts {', '.join(self.checkpoint.metric_names)}, and a circuit of the class "
                 f'{circuit.circuit_class.name!r} has other metrics: use backend="ngspice", or another checkpoint'
+            )
+        if circuit.asked_of_simulators:
+            raise NotCoveredError(
+                f"the surrogate does not predict {', '.join(circuit.asked_of_simulators)}, which is asked for: use "
+                'backend="ngspice" (on the command line --backend ngspice), or drop the spec (a target of None; on the '
+                "command line none)"
             )
         self._predictor = Predictor(self.checkpoint, circuit)
 
@@ -74,7 +83,8 @@ class SurrogateSimulator:
                 f"the surrogate knows {self.circuit.name} at {at} only, not at {not_at}: "
                 'use backend="ngspice" for other conditions (on the command line --backend ngspice)'
             )
-        return self._predictor.predict(cases.vectors)
+        predictions = self._predictor.predict(cases.vectors)
+        return self._with_closed_forms(predictions, cases) if self.circuit.asked else predictions
 
     def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         """See `Simulator.simulate`. There is no infrastructure that could fail, so `errors` changes nothing."""
@@ -87,6 +97,15 @@ class SurrogateSimulator:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _with_closed_forms(self, predictions: Predictions, cases: Cases) -> Predictions:
+        """With a column for each optional metric that the circuit is asked for: all of them follow from the sizing."""
+        known = np.array([list(self.circuit.closed_form(sizing).values()) for sizing in cases.sizings])
+        known = np.where(predictions.valid[:, None], known, np.nan)
+        metrics, low, high = (
+            np.hstack([column, known]) for column in (predictions.metrics, predictions.low, predictions.high)
+        )
+        return replace(predictions, metrics=metrics, low=low, high=high)
 
     def _outcome(
         self,

@@ -1,4 +1,4 @@
-"""Shared test set-up: the options --ngspice and --truth, private folders for logs, one thread per process."""
+"""Shared test set-up: the options, private folders for logs, one thread per process."""
 
 import os
 
@@ -35,13 +35,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sample",
         help="closed loops that are held against an independent deck: a sample, or all designs at all corners",
     )
+    parser.addoption(
+        "--all-circuits",
+        action="store_true",
+        help="run on every shipped circuit what runs on a few of them otherwise (tests/chosen.py)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "another_circuit: left out without --all-circuits")
     config.addinivalue_line("markers", "ngspice: needs ngspice and the SKY130 models")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--all-circuits"):
+        left_out = [item for item in items if item.get_closest_marker("another_circuit")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("another_circuit")]
     mode = config.getoption("--ngspice")
     missing = _missing()
     if mode == "required":

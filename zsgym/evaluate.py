@@ -28,7 +28,7 @@ from zsgym.base.errors import (
     ZsgymError,
 )
 from zsgym.base.paths import log_dir
-from zsgym.circuits import Cases
+from zsgym.circuits import Cases, Circuit
 from zsgym.samples import ErrorRecord, Sample, SampleLog
 from zsgym.simulators.base import Simulator, TargetAware, policy_name
 from zsgym.simulators.outcome import Outcome, Status
@@ -214,7 +214,7 @@ class Evaluator:
         if len(outcomes) != len(cases):
             raise SimulatorOutputError(f"{self.simulator.name} gave {len(outcomes)} outcomes for {len(cases)} cases")
         for outcome in outcomes:
-            _check(outcome, cases.circuit.metrics.names, self.simulator.name)
+            _check(outcome, cases.circuit, self.simulator.name)
         return outcomes
 
     def _spread(self, executor: Executor, cases: Cases, targets: Sequence[Mapping[str, float]] | None) -> list[Outcome]:
@@ -289,11 +289,16 @@ def _of_errors(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in ErrorRecord.model_fields}
 
 
-def _check(outcome: Outcome, names: Sequence[str], backend: str) -> None:
-    """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN."""
+def _check(outcome: Outcome, circuit: Circuit, backend: str) -> None:
+    """A success without all its numbers is the simulator's mistake; it must not reach an agent as a zero or a NaN.
+
+    An optional metric may be undetermined, but not passed over in silence.
+    """
     if not outcome.success:
         return
     metrics = outcome.metrics or {}
-    bad = [name for name in names if not math.isfinite(metrics.get(name, math.nan))]
+    bad = [name for name in circuit.metrics.names if not math.isfinite(metrics.get(name, math.nan))]
+    if circuit.asked:
+        bad = [name for name in bad if name not in circuit.asked or not math.isnan(metrics.get(name, math.inf))]
     if bad:
         raise SimulatorOutputError(f"{backend} reported a success without finite {', '.join(bad)}")

@@ -1,7 +1,7 @@
 """Makes `rows.json` and `observations.json` anew, when what they hold has changed for a reason.
 
-    python tests/golden/make_golden.py rows            ngspice: raw measurements of some sizings of every circuit
-    python tests/golden/make_golden.py observations    no simulator: what environments make of those rows
+    python -m tests.golden.make_golden rows            ngspice: raw measurements of some sizings of some circuits
+    python -m tests.golden.make_golden observations    no simulator: what environments make of those rows
 
 Look at the difference before it is committed: every number that moves needs a sentence in the commit's message.
 """
@@ -18,9 +18,10 @@ import gymnasium as gym
 import numpy as np
 
 import zsgym  # noqa: F401  (registers the environments)
-from zsgym.circuits import Cases, Circuit, list_circuits, load_circuit
+from tests.chosen import ALWAYS
+from zsgym.circuits import Cases, Circuit, load_circuit
 from zsgym.datasets import sample
-from zsgym.envs.registration import NAMESPACE
+from zsgym.envs.registration import env_id
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import make_simulator
 from zsgym.simulators.base import Errors
@@ -72,7 +73,7 @@ def measured_rows(circuit: Circuit, workers: int = 1) -> list[dict[str, Any]]:
 
 
 def make_rows() -> dict[str, Any]:
-    rows = [row for name in list_circuits() for row in measured_rows(load_circuit(name))]
+    rows = [row for name in ALWAYS for row in measured_rows(load_circuit(name))]
     simulator = make_simulator("ngspice", load_circuit("nmcf"))
     made_by = provenance_of_this_process() | {"simulator": dict(simulator.provenance)}
     simulator.close()
@@ -120,8 +121,8 @@ ROLLOUTS: tuple[dict[str, Any], ...] = (
 
 
 def environment_ids() -> list[str]:
-    """Those that zsgym registers."""
-    return sorted(name for name in gym.registry if name.startswith(f"{NAMESPACE}/"))
+    """Those of the circuits that are always tested."""
+    return [env_id(name) for name in ALWAYS]
 
 
 def rollout(

@@ -21,7 +21,7 @@ from surrogate.model import ModelConfig, SurrogateModel
 from surrogate.transforms import Transform
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.circuits.geometry import inside_models
-from zsgym.classes.amplifier import METRICS, AmplifierConditions
+from zsgym.classes.amplifier import METRICS
 from zsgym.datasets import sample
 from zsgym.netlist import Device, Expression
 from zsgym.netlist.expressions import Name
@@ -101,7 +101,7 @@ def make_row(circuit: Circuit, sizing: Mapping[str, float], **changes: Any) -> S
         "circuit": circuit.name,
         "netlist_hash": circuit.netlist_hash,
         "sizing": dict(sizing),
-        "conditions": AmplifierConditions().as_dict(),
+        "conditions": circuit.conditions.as_dict(),
         "backend": "ngspice",
         "provenance": {"ngspice": "39"},
     }

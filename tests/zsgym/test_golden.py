@@ -1,6 +1,6 @@
 """Numbers that must not move unnoticed: raw measurements of ngspice, and what environments make of them.
 
-`python tests/golden/make_golden.py` makes both files anew.
+`python -m tests.golden.make_golden` makes both files anew.
 """
 
 import json
@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.chosen import ALWAYS
 from tests.golden.make_golden import OBSERVATIONS, ROWS, environment_ids, measured_rows, rollout
-from zsgym.circuits import list_circuits, load_circuit
+from zsgym.circuits import load_circuit
 
-REMAKE = "python tests/golden/make_golden.py {} makes it anew"
+REMAKE = "python -m tests.golden.make_golden {} makes it anew"
 
 EXACT = {"rel": 1e-9, "abs": 0.0}
 """DC and AC: direct solutions of linear systems from an operating point that is converged far below its tolerance."""
@@ -35,7 +36,7 @@ TOLERANCES: dict[str, dict[str, float]] = {
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("circuit", list_circuits())
+@pytest.mark.parametrize("circuit", ALWAYS)
 def test_ngspice_measures_what_it_measured(circuit: str) -> None:
     stored = [row for row in json.loads(ROWS.read_text())["rows"] if row["circuit"] == circuit]
     found = measured_rows(load_circuit(circuit))

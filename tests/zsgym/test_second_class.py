@@ -22,6 +22,7 @@ from gymnasium.utils.env_checker import check_env
 
 import zsgym
 from tests.zsgym.conftest import Run
+from tests.zsgym.report.drawings import drawn_nets, faults, netlist_nets
 from zsgym.base.errors import ConfigError, NotCoveredError
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import circuit_class as classes
@@ -33,6 +34,7 @@ from zsgym.envs.env import SizingEnv
 from zsgym.envs.vector import SizingVectorEnv
 from zsgym.evaluate import Evaluator
 from zsgym.report import Request, gather, render_page, verdict
+from zsgym.report.schematic import automatic_schematic
 from zsgym.samples import read_samples, read_table
 from zsgym.samples.dataset import info, merge
 from zsgym.samples.export import export_zerosim
@@ -269,10 +271,20 @@ def test_data_sets_are_generated_and_judged_anew(
 
 
 @pytest.mark.ngspice
+def test_a_schematic(circuit: Circuit, plain: dict[str, float]) -> None:
+    """Its class names no rails: their names tell. What hangs on a port is not a bias branch."""
+    schematic = automatic_schematic(circuit)
+    assert drawn_nets(schematic) == netlist_nets(circuit)
+    assert faults(schematic, circuit, plain) == []
+    assert schematic.rails == {"vdd": 0.0, "vss": schematic.bottom}
+    assert {"in", "out", "sense"} == schematic.labels.keys()
+    assert schematic.titles == {}
+
+
 def test_a_report(circuit: Circuit, plain: dict[str, float]) -> None:
     evidence = gather(Request.of(circuit, plain))
     assert verdict(evidence) == ("good", "Works and meets all 4 specs")
-    assert "No prediction: the surrogate knows no common-source stage." in evidence.notes
+    assert (evidence.prediction, evidence.notes) == (None, ()), "no model covers it: nothing is said of one"
     page = render_page(evidence)
     for text in ("40.71 nV/√Hz", "Sensing node", "The current doubles after 1 µs.", "sense current 1 uA, wire short"):
         assert text in page, text

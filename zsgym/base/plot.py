@@ -67,6 +67,17 @@ def round_ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis: decades where there are enough, else 1, 2 and 5 of each, else round numbers."""
+    decades = math.log10(high / low)
+    if decades > 3.0:
+        return Axis(low, high, scale="log").tick_positions()
+    if decades < 0.7:
+        return round_ticks(low, high, about=4)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [tick for power in powers for step in (1.0, 2.0, 5.0) if low <= (tick := step * 10.0**power) <= high]
+
+
 def padded(*values: Values | Sequence[float], share: float = 0.08) -> tuple[float, float]:
     """Limits around finite values, with some air; never of zero width."""
     flat = np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in values])
@@ -125,10 +136,10 @@ class Panel:
         (x1, y1), (x2, y2) = self.at(*start), self.at(*end)
         self._marks.append(f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
 
-    def dot(self, x: float, y: float, style: str = "main") -> None:
+    def dot(self, x: float, y: float, style: str = "main", radius: float = 4) -> None:
         """A point of interest."""
-        px, py = self.at(x, y)
-        self._marks.append(f'<circle class="dot {style}" cx="{px:.1f}" cy="{py:.1f}" r="4"/>')
+        px, py = (_clamped(coordinate) for coordinate in self.at(x, y))
+        self._marks.append(f'<circle class="dot {style}" cx="{px:.1f}" cy="{py:.1f}" r="{radius:g}"/>')
 
     def label(
         self,

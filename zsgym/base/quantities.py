@@ -7,7 +7,7 @@ import math
 _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 _PREFIXED = ("A", "A/sqrt(Hz)", "F", "H", "Hz", "S", "V", "V/sqrt(Hz)", "W", "ohm", "rad/s", "s")
 """Units that take a prefix; numbers in any other are printed as they are."""
-_CUSTOMARY = {"1/K": ("ppm/K", 1e6), "V/s": ("V/us", 1e-6), "count": ("", 1.0)}
+_CUSTOMARY = {"1/K": ("ppm/K", 1e6), "V/s": ("V/us", 1e-6), "count": ("", 1.0), "m^2": ("um^2", 1e12)}
 """Unit -> (what data sheets print instead, factor)."""
 
 

@@ -7,7 +7,7 @@ import math
 from zsgym.base.quantities import quantity
 
 MISSING = "\N{EN DASH}"
-_TYPESET = {" u": " µ", "/us": "/µs", "ohm": "Ω", " deg": "°", "sqrt(Hz)": "√Hz", "-": "\N{MINUS SIGN}"}
+_TYPESET = {" u": " µ", "/us": "/µs", "^2": "²", "ohm": "Ω", " deg": "°", "sqrt(Hz)": "√Hz", "-": "\N{MINUS SIGN}"}
 
 
 def printed(value: float | None, unit: str = "") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -31,7 +31,8 @@ class Circuit:
     A). A *vector* holds the same numbers in the order of `parameters`. *Unit* values are what an action holds: each
     parameter's bounds mapped onto [-1, 1], linearly or logarithmically as the parameter declares.
 
-    subcircuit is flat, and its expressions use the declared parameter names. targets are in SI units.
+    subcircuit is flat, and its expressions use the declared parameter names. targets are in SI units. asked: optional
+    metrics of its class that are measured, too: those that its own targets name, or what `asking` was given.
     """
 
     name: str
@@ -47,14 +48,55 @@ class Circuit:
     targets: Mapping[str, float]
     verdict_policies: Mapping[str, VerdictPolicy]
     known_good_designs: Mapping[str, KnownGood] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Circuit({self.name!r}, {len(self.devices)} devices, {len(self.parameters)} parameters)"
 
-    @property
+    @cached_property
     def metrics(self) -> MetricSet:
-        """What circuits of its class are measured by."""
-        return self.circuit_class.metrics
+        """What it is measured by: the metrics of its class, and those optional ones that are asked for."""
+        return self.circuit_class.metrics_with(self.asked)
+
+    def asking(self, names: Iterable[str]) -> Circuit:
+        """The same circuit, asked for the optional metrics among these names and for no other.
+
+        :param names: of any metrics of its class, such as the targets in force; None of them has to be optional.
+        :raises ConfigError: an unknown metric.
+        """
+        wanted = frozenset(names)
+        for name in sorted(wanted):
+            self.circuit_class.all_metrics.check_name(name)
+        asked = tuple(name for name in self.circuit_class.optional_metrics.names if name in wanted)
+        return self if asked == self.asked else replace(self, asked=asked)
+
+    def judged_by(self, targets: Iterable[str]) -> Circuit:
+        """The same circuit, asked for the optional metrics that have one of these targets.
+
+        Those of its own targets that are not among them are asked for no longer; what `asking` was given, still is.
+
+        :raises ConfigError: an unknown metric.
+        """
+        return self.asking((*targets, *(name for name in self.asked if name not in self.targets)))
+
+    def resolve_targets(
+        self, changes: Mapping[str, float | None] | None = None, base: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Complete targets, SI units, which may name optional metrics: see `MetricSet.resolve_targets`.
+
+        :param changes: metric -> SI value; None as a value drops a spec. :param base: None means the circuit's own.
+        """
+        return self.circuit_class.all_metrics.resolve_targets(self.targets if base is None else base, changes)
+
+    def closed_form(self, sizing: Sizing) -> dict[str, float]:
+        """Those of the metrics it is asked for that follow from a complete sizing alone, SI units."""
+        forms = self.circuit_class.closed_form
+        return {name: forms[name](self.subcircuit, sizing) for name in self.asked if name in forms}
+
+    @property
+    def asked_of_simulators(self) -> tuple[str, ...]:
+        """Those of the metrics it is asked for that have to be simulated."""
+        return tuple(name for name in self.asked if name not in self.circuit_class.closed_form)
 
     def cases(
         self,

@@ -93,7 +93,7 @@ def _load_shipped(path: Path) -> Circuit:
 def _load(path: Path) -> Circuit:
     file = read_model(path, CircuitFile)
     topology = read_topology(path, file)
-    return Circuit(
+    circuit = Circuit(
         name=path.stem,
         title=file.title,
         circuit_class=file.circuit_class,
@@ -108,3 +108,4 @@ def _load(path: Path) -> Circuit:
         verdict_policies=file.verdict,
         known_good_designs=file.known_good,
     )
+    return circuit.asking(file.targets)

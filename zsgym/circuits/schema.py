@@ -231,7 +231,7 @@ class CircuitFile(StrictModel):
         problems = []
         for name in self.targets:
             try:
-                self.circuit_class.metrics.check_name(name)
+                self.circuit_class.all_metrics.check_name(name)
             except ConfigError as error:
                 problems.append(f"targets.{name}: {error}")
         return problems

@@ -7,10 +7,11 @@ simulator, an environment or a report asks without knowing which it is. A class 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "zsgym.classes"
 Devices = Mapping[str, Mapping[str, float]]
 """Transistor -> operating-point quantity -> SI value."""
+ClosedForm = Callable[[Subcircuit, Mapping[str, float]], float]
+"""The SI value of a metric, from the flat circuit and a complete sizing in declared units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,10 @@ class CircuitClass(ABC):
     """What such a circuit is called in a sentence, such as `operational amplifier`."""
     ports: ClassVar[tuple[Port, ...]]
     metrics: ClassVar[MetricSet]
+    optional_metrics: ClassVar[MetricSet] = MetricSet(())
+    """What is measured only when a spec or a caller asks; every one of them has `optional` set."""
+    closed_form: ClassVar[Mapping[str, ClosedForm]] = {}
+    """Those optional metrics that follow from the sizing alone, so that any simulator can give them."""
     conditions: ClassVar[type[Conditions]]
     policy: ClassVar[type[VerdictPolicy]]
     reasons: ClassVar[Mapping[str, str]]
@@ -106,6 +113,14 @@ class CircuitClass(ABC):
 
         :param circuit: flat. :param complete: run every stage, also those that cannot change the verdict.
         """
+
+    def asking(self, bench: Bench, names: Sequence[str]) -> Bench:
+        """The bench of a case for which optional metrics are wanted, too.
+
+        :param names: of optional metrics that are not of closed form. What its stages add to `raw` has these names,
+            with None where it could not be determined.
+        """
+        raise NotImplementedError(f"the class {self.name!r} lists {', '.join(names)} and does not measure it")
 
     @abstractmethod
     def checks(self, policy: VerdictPolicy) -> tuple[Check, ...]:
@@ -153,9 +168,27 @@ class CircuitClass(ABC):
         missed = first_missed(self.checks(policy), raw)
         return None if missed is None else missed.failure
 
+    @cached_property
+    def all_metrics(self) -> MetricSet:
+        """Every metric that a spec may name: those that are always measured, then the optional ones."""
+        return self.metrics_with(self.optional_metrics.names)
+
+    def metrics_with(self, asked: Collection[str]) -> MetricSet:
+        """The metrics that are always measured and, behind them, those optional ones that are asked for."""
+        added = [metric for metric in self.optional_metrics if metric.name in asked]
+        return MetricSet((*self.metrics, *added)) if added else self.metrics
+
     def metrics_of(self, raw: Raw) -> dict[str, float]:
-        """The metrics of a working circuit. KeyError or TypeError here would be a fault of the verdict."""
-        return {name: float(raw[name]) for name in self.metrics.names}  # type: ignore[arg-type]
+        """The metrics of a working circuit. KeyError or TypeError here would be a fault of the verdict.
+
+        Optional ones are there if they were asked for: NaN where the measurement could not be made.
+        """
+        metrics = {name: float(raw[name]) for name in self.metrics.names}  # type: ignore[arg-type]
+        for name in self.optional_metrics.names:
+            if name in raw:
+                value = raw[name]
+                metrics[name] = math.nan if value is None else float(value)
+        return metrics
 
     def severity(self, raw: Raw, policy: VerdictPolicy, reason: str | None = None) -> float:
         """How far a failing circuit lies below every working one: earlier in the verdict is worse, then by how much.

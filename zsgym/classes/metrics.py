@@ -56,7 +56,8 @@ class Metric:
     """One performance figure of a circuit.
 
     scale: of observations. `published_name` and `published_factor` give the key and the multiplier from SI to the
-    published sample format; a metric without a published name keeps its own.
+    published sample format; a metric without a published name keeps its own. optional: measured only when somebody
+    asks, and it may turn out to be undetermined (NaN) for a circuit that works, which then misses any spec on it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Metric:
     scale: Scale
     published_name: str = ""
     published_factor: float = 1.0
+    optional: bool = False
 
     @property
     def higher_is_better(self) -> bool:
@@ -88,25 +90,28 @@ class Metric:
 class MetricSet(Sequence[Metric]):
     """The metrics of one class of circuits, in a fixed order: rows and tables (..., K) hold them in this order.
 
-    Metrics are found by position or by name. Two sets are equal when they hold the same metrics.
+    Metrics are found by position or by name. Two sets are equal when they hold the same metrics. A set may be empty:
+    that of the optional metrics of a class that has none.
     """
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = tuple(metrics)
         self.names: tuple[str, ...] = tuple(metric.name for metric in self._metrics)
         self._by_name = dict(zip(self.names, self._metrics, strict=True))
-        if len(self._by_name) != len(self._metrics) or not self._metrics:
-            raise ValueError(f"a set of metrics needs at least one, each with a name of its own, got {self.names}")
-        self._high = np.array([metric.higher_is_better for metric in self])
-        self.by_magnitude = np.array([metric.better is Better.LOW_MAGNITUDE for metric in self])
+        if len(self._by_name) != len(self._metrics):
+            raise ValueError(f"each metric of a set needs a name of its own, got {self.names}")
+        self._high = np.array([metric.higher_is_better for metric in self], dtype=bool)
+        self._optional = np.array([metric.optional for metric in self], dtype=bool)
+        self._has_optional = bool(self._optional.any())
+        self.by_magnitude = np.array([metric.better is Better.LOW_MAGNITUDE for metric in self], dtype=bool)
         """(K,) metrics of which only the magnitude counts."""
         self.signs = np.where(self._high, 1.0, -1.0)
         """(K,) 1 where high is better, else -1."""
-        self._logarithmic = np.array([metric.scale.logarithmic for metric in self])
+        self._logarithmic = np.array([metric.scale.logarithmic for metric in self], dtype=bool)
         # The smallest number that has a logarithm here: zero (a perfect offset, no current) lies below every decade.
         self._floor = np.array([m.scale.low if m.scale.logarithmic else -np.inf for m in self])
         ends = np.array([[m.scale.low for m in self], [m.scale.high for m in self]])
-        self._low, self._top = self._on_scale(ends)
+        self._low, self._top = self._on_scale(ends) if self._metrics else ends
 
     def __getitem__(self, key: int | str) -> Metric:  # type: ignore[override]
         return self._by_name[key] if isinstance(key, str) else self._metrics[key]
@@ -171,7 +176,8 @@ class MetricSet(Sequence[Metric]):
     def margins(self, metrics: Mapping[str, float], targets: Targets) -> dict[str, float]:
         """Signed normalised margin of every spec, in [-1, 1]; zero or more means met.
 
-        :param metrics: measured metrics in SI units; at least those that have a target.
+        :param metrics: measured metrics in SI units; at least those that have a target. An optional one that could not
+            be determined is NaN, and its spec missed completely.
         :param targets: metric -> target in SI units. Offset is compared by magnitude.
         :raises ConfigError: a target of an unknown metric, a metric that is missing, or a value that is not finite.
         """
@@ -181,7 +187,8 @@ class MetricSet(Sequence[Metric]):
                 raise ConfigError(
                     f"the spec on {name} cannot be judged: the metrics hold {', '.join(metrics) or 'nothing'}"
                 )
-            if not (math.isfinite(metrics[name]) and math.isfinite(target)):
+            undetermined = self[name].optional and math.isnan(metrics[name])
+            if not (math.isfinite(metrics[name]) or undetermined) or not math.isfinite(target):
                 raise ConfigError(f"the spec on {name} cannot be judged: metric {metrics[name]!r}, target {target!r}")
         row = self.margin_table(np.array(self.row(metrics)), np.array(self.row(targets)))
         by_name = dict(zip(self.names, row.tolist(), strict=True))
@@ -199,12 +206,16 @@ class MetricSet(Sequence[Metric]):
         """Margins of many circuits at once.
 
         :param metrics: (..., K) in SI units. :param targets: (..., K) in SI units, NaN where there is no spec.
-        :return: (..., K) in [-1, 1], NaN where the metric or the target is NaN.
+        :return: (..., K) in [-1, 1]. NaN where the target is, and where the metric is unless it is an optional one,
+            which then misses its spec completely.
         """
         measured, wanted = self.magnitudes(metrics), self.magnitudes(targets)
         scale = np.abs(measured) + np.abs(wanted)
         margin = (measured - wanted) / np.where(scale == 0.0, 1.0, scale)
-        return np.where(self._high, margin, 0.0 - margin)
+        margin = np.where(self._high, margin, 0.0 - margin)
+        if self._has_optional:
+            margin = np.where(self._optional & np.isnan(measured) & ~np.isnan(wanted), -1.0, margin)
+        return margin
 
     def worst_of(self, metrics: FloatArray) -> FloatArray:
         """The worst value of every metric, (..., B, K) -> (..., K): of one circuit under several conditions, say.
@@ -222,6 +233,11 @@ class MetricSet(Sequence[Metric]):
         """(K,) the bad end of every metric's observation scale: -1 where high is better, else 1."""
         return -self.signs
 
+    @property
+    def bad_ends(self) -> FloatArray:
+        """(K,) the same in SI units: what stands for an optional metric that could not be determined."""
+        return np.array([metric.scale.low if metric.higher_is_better else metric.scale.high for metric in self])
+
     def normalise(self, values: ArrayLike) -> FloatArray:
         """Metrics on the scale of observations.
 
@@ -231,6 +247,10 @@ class MetricSet(Sequence[Metric]):
         found = self.magnitudes(np.asarray(values, dtype=np.float64))
         position = 2.0 * (self._on_scale(found) - self._low) / (self._top - self._low) - 1.0
         return np.where(np.isnan(found), self.worst, np.clip(position, -1.0, 1.0))
+
+    def on_scale(self, values: FloatArray) -> FloatArray:
+        """(B, K) metrics in SI units as they are, as logarithms where the scale is logarithmic; offset by magnitude."""
+        return self._on_scale(self.magnitudes(values))
 
     def _on_scale(self, values: FloatArray) -> FloatArray:
         """(B, K) values as they are, as logarithms where the scale is logarithmic."""

@@ -6,6 +6,7 @@ number of specs. How margins are made is the business of `MetricSet`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from zsgym.base.quantities import quantity
@@ -46,13 +47,18 @@ def spec_table(metric_set: MetricSet, metrics: Mapping[str, float] | None, targe
         rows.append(
             (
                 name,
-                quantity(measured.get(name), unit),
+                quantity(_determined(measured.get(name)), unit),
                 "-" if target is None else target_text(metric_set, name, target),
                 "-" if margin is None else f"{margin:+.3f}",
                 "-" if target is None else "yes" if margin is not None and margin >= 0.0 else "no",
             )
         )
     return table(("metric", "value", "target", "margin", "met"), rows, right=(1, 3))
+
+
+def _determined(value: float | None) -> float | None:
+    """An optional metric that could not be determined (NaN) has no value."""
+    return None if value is None or math.isnan(value) else value
 
 
 def target_text(metric_set: MetricSet, name: str, target: float) -> str:

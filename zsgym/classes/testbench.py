@@ -90,7 +90,8 @@ class LoopProbe:
 
     Closed, it is a wire. Open (`SmallSignal.open_loops`), the current that `feedback` draws is returned to `output`, so
     that the response v(output)/v(feedback) is that of the unloaded output, as if an infinite inductor had opened the
-    loop, while the operating point stays the closed one. The stimulus adds v(feedback) - v(output).
+    loop, while the operating point stays the closed one. The stimulus adds v(feedback) - v(output). So does its DC
+    voltage, which is zero unless a level or a sweep says otherwise: it holds the output that far below the feedback.
     """
 
     name: str
@@ -108,7 +109,7 @@ Element = VoltageSource | CurrentSource | Capacitor | Resistor | LoopProbe
 class OperatingPoint:
     """DC solution. probes: nodes and source currents; a simulator adds every node of the circuit to the first one.
 
-    levels: source -> DC value instead of its own (V or A).
+    levels: source or loop probe -> DC value instead of its own (V or A).
     """
 
     name: str
@@ -129,7 +130,7 @@ class TemperatureSweep:
 
 @dataclass(frozen=True, slots=True)
 class SourceSweep:
-    """DC solutions while a source goes from `start` to `stop` (V or A, both included) in steps of `step`."""
+    """DC solutions while a source or loop probe goes from `start` to `stop` (V or A, both included) by `step`."""
 
     name: str
     probes: tuple[str, ...]
@@ -188,10 +189,15 @@ Analysis = OperatingPoint | TemperatureSweep | SourceSweep | SmallSignal | Noise
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Analyses that are run together. Every name is unique within a testbench."""
+    """Analyses that are run together. Every name is unique within a testbench.
+
+    optional: the measurements of a stage on which no verdict rests. Where it does not converge they are undefined, and
+    the evaluation goes on; a stage without any has to converge.
+    """
 
     name: str
     analyses: tuple[Analysis, ...]
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsgym.base.errors import ConfigError
 from zsgym.base.files import write_text
 from zsgym.base.quantities import quantity
 from zsgym.base.tables import table
@@ -24,13 +23,18 @@ def add_parser(commands: Any) -> None:
         description="List the known circuits, or show the parameters, bounds, targets and known-good sizings of one.",
         epilog="examples:\n  zsgym circuits\n  zsgym circuits nmcf\n"
         "  zsgym circuits nmcf --json | jq '.known_good.robust' > sizing.json\n"
-        "  zsgym circuits nmcf --schematic nmcf.svg",
+        "  zsgym circuits nmcf --schematic nmcf.svg\n  zsgym circuits --schematic schematics",
     )
     parser.add_argument("circuit", nargs="?", metavar="NAME", help="a circuit's name, or the path of its YAML file")
     add_circuit_directory(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--json", action="store_true", help="print JSON, in the units that the circuit declares and SI")
-    what.add_argument("--schematic", type=Path, metavar="FILE.svg", help="draw the circuit NAME with its device names")
+    what.add_argument(
+        "--schematic",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw the circuit NAME with its device names; without NAME all circuits, into a folder of this name",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -64,11 +68,12 @@ def _run(options: argparse.Namespace) -> int:
         else:
             _print_details(circuit)
         return 0
-    if options.schematic is not None:
-        raise ConfigError("--schematic draws one circuit: zsgym circuits NAME --schematic FILE.svg")
     names = list_circuits(options.circuits_dir)
     found = [load_circuit(name, options.circuits_dir) for name in names]
-    if options.json:
+    if options.schematic is not None:
+        for circuit in found:
+            _draw(circuit, options.schematic / f"{circuit.name}.svg")
+    elif options.json:
         print_json({"circuits": [_summary(circuit) for circuit in found]})
     else:
         rows = [
@@ -80,13 +85,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _draw(circuit: Circuit, path: Path) -> None:
-    from zsgym.report.schematic import load_schematic
-    from zsgym.report.schematic_drawing import schematic_file
+    from zsgym.report.schematic import load_schematic, schematic_file
 
-    schematic = load_schematic(circuit)
-    if schematic is None:
-        raise ConfigError(f"{circuit.name} has no schematic: docs/report.md says how one is made")
-    write_text(path, schematic_file(schematic, circuit))
+    write_text(path, schematic_file(load_schematic(circuit, sizes=False), circuit))
     print(path)
 
 

@@ -13,6 +13,7 @@ from zsgym.base.tables import table
 from zsgym.cli.circuits import add_circuit, add_circuit_directory
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_conditions, add_workers, conditions_from, positive
+from zsgym.cli.targets import add_metrics, asked_for
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -64,9 +65,8 @@ def _add_generate(actions: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the strategy (default: 0)")
     parser.add_argument("--strategy", default="uniform", metavar="NAME", help="uniform (default), log or targeted")
     parser.add_argument("--policy", default="functional", metavar="NAME", help="verdict policy (default: functional)")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the data set goes (default: data/CIRCUIT-STRATEGY-SEED)"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: data/CIRCUIT-STRATEGY-SEED)")
+    add_metrics(parser)
     add_workers(parser)
     add_conditions(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -79,15 +79,15 @@ def _generate(options: argparse.Namespace) -> int:
     from zsgym.datasets.generate import Plan, generate
     from zsgym.simulators import make_simulator
 
-    circuit = load_circuit(options.circuit, options.circuits_dir)
-    conditions = conditions_from(options, circuit)
-    plan = Plan(circuit, options.count, options.seed, options.strategy, conditions, options.policy)
+    circuit = asked_for(options, load_circuit(options.circuit, options.circuits_dir))
+    plan = Plan(
+        circuit, options.count, options.seed, options.strategy, conditions_from(options, circuit), options.policy
+    )
     out = options.out or Path("data") / f"{circuit.name}-{plan.strategy}-{plan.seed}"
     simulator = make_simulator("ngspice", circuit, workers=options.workers, policy=options.policy)
+    batch_size = _BATCH_PER_WORKER * options.workers
     try:
-        counts = generate(
-            plan, out, simulator, batch_size=_BATCH_PER_WORKER * options.workers, progress=not options.quiet
-        )
+        counts = generate(plan, out, simulator, batch_size=batch_size, progress=not options.quiet)
     except KeyboardInterrupt:
         print(f"zsgym: interrupted; the rows in {out} are safe: repeat the command to go on", file=sys.stderr)
         return 130

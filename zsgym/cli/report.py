@@ -12,7 +12,7 @@ from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.simulate import add_checkpoint, add_conditions, conditions_from
 from zsgym.cli.sizings import Given, add_sizing, best_of_designs, read_json, sizings_from
-from zsgym.cli.targets import add_targets, targets_from
+from zsgym.cli.targets import add_metrics, add_targets, asked_for, targets_from
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
@@ -57,6 +57,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--policy", default="functional", metavar="NAME", help="verdict policy (default: functional)")
     add_checkpoint(parser)
+    add_metrics(parser)
     add_targets(parser)
     add_conditions(parser)
     parser.add_argument("--json", action="store_true", help="print verdict, metrics, margins and prediction as JSON")
@@ -68,21 +69,26 @@ def _run(options: argparse.Namespace) -> int:
     from zsgym.report import Request, write_report
     from zsgym.report.training import training_curves
     from zsgym.sizing.history import SearchHistory
+    from zsgym.sizing.tradeoff import Tradeoff
 
     circuit = load_circuit(options.circuit, options.circuits_dir)
     given = _given(options, circuit)
+    targets = targets_from(options, circuit, given.targets)
+    circuit = asked_for(options, circuit.judged_by(targets))
     source = str(options.designs or options.sizing)
     history = SearchHistory.read(given.history, source) if given.history is not None else None
+    tradeoff = Tradeoff.read(given.tradeoff, source) if given.tradeoff is not None else None
     request = Request(
         circuit,
         given.sizings[0],
-        conditions_from(options, circuit),
-        targets_from(options, circuit, given.targets),
+        conditions_from(options, circuit, given.conditions),
+        targets,
         options.policy,
         options.checkpoint,
     )
     curves = training_curves(options.training_run) if options.training_run else {}
-    evidence = write_report(request, options.out, options.netlist, curves=curves, history=history)
+    shown: dict[str, Any] = {"curves": curves, "history": history, "tradeoff": tradeoff}
+    evidence = write_report(request, options.out, options.netlist, **shown)
     if options.json:
         files = {"report": str(options.out), "netlist": str(options.netlist) if options.netlist else None}
         print_json(files | evidence.as_dict())

@@ -13,7 +13,7 @@ from zsgym.classes.specs import spec_table
 from zsgym.cli.circuits import add_circuit
 from zsgym.cli.output import print_json
 from zsgym.cli.sizings import add_sizing, sizings_from
-from zsgym.cli.targets import add_targets, targets_from
+from zsgym.cli.targets import add_metrics, add_targets, asked_for, targets_from
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit, Sizing
@@ -29,10 +29,10 @@ lists the names and bounds. A value outside its bounds is simulated, with a warn
   {"outcomes": [{"status": ..., "failure": ..., "metrics": ..., "elapsed_s": ...}, ...]}
 
 in the order of the sizings: status is success, circuit_failure, infrastructure_error or, from the physics backend,
-undecided; failure is the reason or null; metrics maps canonical names to SI values, or is null. A surrogate adds
-p_valid, what has no label adds error. A circuit_failure adds raw: everything that was measured before the verdict was
-known, name to SI value, null where it is undefined; empty where nothing was simulated (a geometry that no model covers,
-the prediction of a surrogate).
+undecided; failure is the reason or null; metrics maps canonical names to SI values (null for an optional metric that
+could not be determined), or is null. A surrogate adds p_valid, what has no label adds error. A circuit_failure adds
+raw: everything that was measured before the verdict was known, name to SI value, null where it is undefined; empty
+where nothing was simulated (a geometry that no model covers, the prediction of a surrogate).
 """
 _EPILOG = """examples:
   zsgym simulate nmcf --sizing sizing.json
@@ -40,6 +40,7 @@ _EPILOG = """examples:
   zsgym simulate nmcf --sizing sizing.json --backend surrogate --checkpoint my.safetensors
   zsgym simulate nmcf --sizing sizing.json --backend physics
   zsgym simulate nmcf --known-good robust --corner ss --supply 1.62 --temperature 125
+  zsgym simulate nmcf --known-good robust --metrics input_noise,output_swing
   generate-sizings | zsgym simulate nmcf --sizing - --workers 2 --json
 """
 
@@ -60,6 +61,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--policy", metavar="NAME", help="verdict policy of the circuit (default: functional)")
     add_checkpoint(parser)
     add_workers(parser)
+    add_metrics(parser)
     add_targets(parser)
     add_conditions(parser)
     parser.add_argument("--json", action="store_true", help="print the outcomes as JSON")
@@ -106,14 +108,20 @@ def _condition_options() -> dict[str, tuple[type, str]]:
     return found
 
 
-def conditions_from(options: argparse.Namespace, circuit: Circuit) -> Conditions:
+def conditions_from(options: argparse.Namespace, circuit: Circuit, found_under: Conditions | None = None) -> Conditions:
     """The circuit's conditions with those that the options change.
 
+    :param found_under: conditions of a file of designs, which count instead of the circuit's own.
     :raises ConfigError: a value is not valid, or the circuit has no such condition; the message names the valid ones.
     """
+    return (found_under or circuit.conditions).replace(**given_conditions(options))
+
+
+def given_conditions(options: argparse.Namespace) -> dict[str, Any]:
+    """The conditions that the options name, and nothing else."""
     prefix = "condition_"
     given = {name.removeprefix(prefix): value for name, value in vars(options).items() if name.startswith(prefix)}
-    return circuit.conditions.replace(**{name: value for name, value in given.items() if value is not None})
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -127,7 +135,8 @@ def _run(options: argparse.Namespace) -> int:
     circuit = load_circuit(options.circuit, options.circuits_dir)
     given = sizings_from(options, circuit)
     targets = targets_from(options, circuit, given.targets)
-    conditions = conditions_from(options, circuit)
+    circuit = asked_for(options, circuit.judged_by(targets))
+    conditions = conditions_from(options, circuit, given.conditions)
     wanted = {"policy": options.policy, "checkpoint": options.checkpoint}
     wanted |= {"targets": targets} if options.backend == HYBRID else {}
     backend_options = {name: value for name, value in wanted.items() if value is not None}
@@ -147,18 +156,21 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "status": outcome.status.value,
         "failure": outcome.failure,
-        "metrics": dict(outcome.metrics) if outcome.metrics else None,
+        "metrics": _nulled(outcome.metrics) if outcome.metrics else None,
         "elapsed_s": outcome.elapsed_s,
     }
     if outcome.p_valid is not None:
         fields["p_valid"] = outcome.p_valid
     if outcome.failure is not None:
-        fields["raw"] = {
-            name: value if value is not None and math.isfinite(value) else None for name, value in outcome.raw.items()
-        }
+        fields["raw"] = _nulled(outcome.raw)
     if outcome.error is not None:
         fields["error"] = str(outcome.error)
     return fields
+
+
+def _nulled(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """JSON has no number for what is undefined."""
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
 def _print(

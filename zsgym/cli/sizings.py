@@ -16,6 +16,7 @@ from zsgym.base.quantities import counted
 
 if TYPE_CHECKING:
     from zsgym.circuits import Circuit
+    from zsgym.classes import Conditions
 
 _ROUNDING = 1e-9
 """Relative; published units are converted, and a value at its bound may come out a bit beyond it."""
@@ -41,12 +42,15 @@ class Given:
     """What a command is about.
 
     sizings: complete, in declared units. targets: complete (SI), of a file of designs: what they were found for; None
-    means the circuit's own. history: how these designs were found, as the file holds it; None without.
+    means the circuit's own. conditions: complete, those that the designs of a file were simulated under; None means the
+    circuit's own. history, tradeoff: how these designs were found, as the file holds it; None without.
     """
 
     sizings: list[dict[str, float]]
     targets: Mapping[str, float] | None = None
     history: object = None
+    conditions: Conditions | None = None
+    tradeoff: object = None
 
 
 def sizings_from(options: argparse.Namespace, circuit: Circuit) -> Given:
@@ -70,7 +74,10 @@ def sizings_from(options: argparse.Namespace, circuit: Circuit) -> Given:
         if options.published:
             raise ConfigError(f"{source} holds the designs of an agent, which have no published names")
         found = counted(len(content["designs"]), "design")
-        print(f"zsgym: note: {source} holds {found}: the best one is taken, with its targets", file=sys.stderr)
+        print(
+            f"zsgym: note: {source} holds {found}: the best one is taken, with its targets and conditions",
+            file=sys.stderr,
+        )
         given = best_of_designs(content, source, circuit)
         _warn_of_unusual(given.sizings, circuit)
         return given
@@ -101,10 +108,17 @@ def best_of_designs(content: Any, source: str, circuit: Circuit) -> Given:
     targets = content.get("targets")
     if targets:
         try:
-            targets = circuit.metrics.resolve_targets({}, targets)
+            targets = circuit.resolve_targets(targets, base={})
         except ConfigError as error:
             raise ConfigError(f"{source}: targets: {error}") from error
-    return Given([circuit.validate(best["sizing"])], targets or None, content.get("history"))
+    conditions = content.get("conditions")
+    if conditions is not None:
+        try:
+            conditions = circuit.conditions.read(conditions)
+        except (ConfigError, TypeError, ValueError) as error:
+            raise ConfigError(f"{source}: {error}") from error
+    sizing = circuit.validate(best["sizing"])
+    return Given([sizing], targets or None, content.get("history"), conditions, content.get("tradeoff"))
 
 
 def _best_design(content: Any, source: str, circuit: Circuit) -> Mapping[str, Any]:

@@ -44,8 +44,8 @@ ATTEMPTS = 2
 class Plan:
     """What a data set consists of. Runs with an equal plan, apart from `count`, continue one data set.
 
-    count: number of samples. seed: of the strategy. conditions: None means the circuit's own. policy: verdict policy
-    that gives the labels.
+    circuit: rows hold the optional metrics that it is asked for, too. count: number of samples. seed: of the strategy.
+    conditions: None means the circuit's own. policy: verdict policy that gives the labels.
     """
 
     circuit: Circuit
@@ -71,7 +71,7 @@ class Plan:
         }
         # The targeted strategy starts from the known-good sizings; the others do not look at them.
         known_good = self.circuit.known_good if self.strategy == "targeted" else {}
-        return {
+        configuration = {
             "circuit": self.circuit.name,
             "netlist_hash": self.circuit.netlist_hash,
             "known_good": known_good,
@@ -82,6 +82,9 @@ class Plan:
             "verdict": self.circuit.verdict_policies[self.policy].model_dump(),
             "parameters": ranges,
         }
+        if self.circuit.asked:  # what nobody asks for does not make an older data set another one
+            configuration["optional_metrics"] = list(self.circuit.asked)
+        return configuration
 
 
 @dataclass
@@ -263,10 +266,11 @@ def _manifest_for(plan: Plan, directory: Path) -> dict[str, Any]:
         )
     wanted, found = plan.configuration(), manifest["configuration"]
     found = found | {"conditions": plan.circuit.circuit_class.conditions.of_row(found["conditions"])}
-    different = [name for name in wanted if wanted[name] != found.get(name)]
+    names = dict.fromkeys([*wanted, *(name for name in ("optional_metrics",) if name in found)])
+    different = [name for name in names if wanted.get(name) != found.get(name)]
     if different:
         details = "; ".join(
-            f"{name}: {_short(found.get(name))} there, {_short(wanted[name])} now" for name in different
+            f"{name}: {_short(found.get(name))} there, {_short(wanted.get(name))} now" for name in different
         )
         raise SampleLogError(
             f"{directory} holds another data set ({details}). "

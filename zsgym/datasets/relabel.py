@@ -63,10 +63,16 @@ def _judged(source: LogPath, policy: str, changes: Counter[str]) -> Iterator[Sam
         failure = judged_failure(sample, find_policy(sample.circuit, policy))
         label = int(failure is None)
         changes["kept" if label == sample.label else "now works" if label else "now fails"] += 1
-        names = find_class(sample.circuit_class).metrics.names
-        metrics = {name: sample.raw.get(name) for name in names} if label else None
+        metrics = {name: sample.raw.get(name) for name in _measured(sample)} if label else None
         fields = {"label": label, "failure": failure, "metrics": metrics, "policy": policy}
         yield Sample.parse(sample.as_dict() | fields)
+
+
+def _measured(sample: Sample) -> list[str]:
+    """The metrics of a row: those that are always measured, and the optional ones that it holds."""
+    circuit_class = find_class(sample.circuit_class)
+    asked = (name for name in circuit_class.optional_metrics.names if name in sample.raw)
+    return [*circuit_class.metrics.names, *asked]
 
 
 def judged_failure(sample: Sample, policy: VerdictPolicy) -> str | None:

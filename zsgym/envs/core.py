@@ -90,6 +90,7 @@ class SizingCore:
         workers = arguments.pop("workers", 1)
         log = arguments.pop("log", True)
         self.task = SizingTask.create(self.circuit, arguments)
+        self.circuit = self.task.circuit
         policy = (
             options.get("policy", DEFAULT_VERDICT) if isinstance(backend, str) else policy_name(backend, self.circuit)
         )

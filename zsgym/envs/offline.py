@@ -148,8 +148,25 @@ def _judged(circuit: Circuit, rows: Sequence[Sample]) -> list[Assessment]:
     for row in rows:
         check_circuit(circuit, row)
     outcomes = [_outcome(row) for row in rows]
-    # The failure reward is a matter of the environment's arguments; the log says what it was.
-    return assess(circuit.metrics, _units(circuit, rows), outcomes, [row.targets or {} for row in rows], FAILURE_REWARD)
+    units, targets = _units(circuit, rows), [row.targets or {} for row in rows]
+    judged: dict[int, Assessment] = {}
+    environments = [row.environment for row in rows]
+    for environment in dict.fromkeys(environments):
+        metrics = _asked_by(circuit, environment).metrics
+        own = [i for i, found in enumerate(environments) if found == environment]
+        answers, wanted = [outcomes[i] for i in own], [targets[i] for i in own]
+        # The failure reward is a matter of the environment's arguments; the log says what it was.
+        judged |= zip(own, assess(metrics, units[own], answers, wanted, FAILURE_REWARD), strict=True)
+    return [judged[i] for i in range(len(rows))]
+
+
+def _asked_by(circuit: Circuit, environment: str | None) -> Circuit:
+    """The circuit as an environment has it: asked for the optional metrics that its targets name.
+
+    :param environment: JSON of its arguments; None where the log does not say them.
+    """
+    arguments = json.loads(environment) if environment else {}
+    return circuit.judged_by(circuit.resolve_targets(arguments.get("targets")))
 
 
 def _outcome(row: Sample) -> Outcome:
@@ -219,6 +236,7 @@ def export_minari(
 
     episodes = _of_one_configuration(directory, episodes, configuration)
     report.episodes, report.transitions = len(episodes), sum(len(episode.steps) - 1 for episode in episodes)
+    circuit = _asked_by(circuit, episodes[0].environment)
     buffers = [EpisodeBuffer(id=i, **_buffer(circuit, episode)) for i, episode in enumerate(episodes)]
     spec = _spec(circuit, episodes[0])
     n = len(circuit.parameters)

@@ -79,14 +79,14 @@ def draw_margins(
     :param targets: metric -> SI value. :param margins: of every spec; not looked at when the circuit does not work.
     """
     positions = range(len(metric_set.names))
-    metrics = outcome.metrics
+    metrics = outcome.determined
     bars = [0.0 if metrics is None else margins.get(name, 0.0) for name in metric_set.names]
     axes.barh(positions, 2.0, left=-1.0, height=0.56, color=TRACK)
     axes.barh(positions, bars, height=0.56, color=[MET if bar >= 0.0 else MISSED for bar in bars])
     axes.axvline(0.0, color=INK, linewidth=1.0)
     columns = axes.get_yaxis_transform()
     for position, name in zip(positions, metric_set.names, strict=True):
-        value = "" if metrics is None else quantity(metrics[name], metric_set[name].unit)
+        value = "" if metrics is None else quantity(metrics.get(name), metric_set[name].unit)
         target = target_text(metric_set, name, targets[name]) if name in targets else "no spec"
         axes.text(1.38, position, value, transform=columns, fontsize=8.5, color=INK, va="center", ha="right")
         axes.text(1.43, position, target, transform=columns, fontsize=8.5, color=MUTED, va="center")

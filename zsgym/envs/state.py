@@ -25,7 +25,8 @@ FloatArray = NDArray[np.float64]
 class Assessment:
     """What one answer is worth; sequences are in the order of the circuit's metrics.
 
-    metrics: SI units, 0 when the circuit does not work. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
+    metrics: SI units, 0 when the circuit does not work; an optional one that could not be determined has the bad end of
+    its scale. margins: in [-1, 1]; 0 without a spec, -1 for every spec of
     a circuit that does not work. terms: what each margin adds to the reward. reward: their sum, or the failure
     reward. is_success: it works and meets every spec. observation: float32, see `zsgym.envs.observation`.
     """
@@ -64,7 +65,7 @@ def assess(
     return list(
         map(
             Assessment,
-            np.where(works[:, None], metrics, 0.0).tolist(),
+            np.where(works[:, None], np.where(np.isnan(metrics), metric_set.bad_ends, metrics), 0.0).tolist(),
             margins.tolist(),
             terms.tolist(),
             rewards.tolist(),

@@ -47,7 +47,7 @@ class PoolFile(BaseModel):
 class TargetPool:
     """Metrics of working designs of one circuit.
 
-    metrics: of the circuit's class. designs: split -> (m, K) metrics in SI units.
+    metrics: of the circuit's class, without optional ones. designs: split -> (m, K) metrics in SI units.
     """
 
     circuit: str
@@ -76,15 +76,16 @@ class TargetPool:
         except ValidationError as error:
             first = error.errors()[0]
             raise ConfigError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from error
-        if file.netlist_hash != circuit.netlist_hash or file.metrics != circuit.metrics.names:
+        metrics = circuit.circuit_class.metrics
+        if file.netlist_hash != circuit.netlist_hash or file.metrics != metrics.names:
             raise ConfigError(f"{path} was made for another version of {circuit.name}: make it again")
         designs: dict[Split, NDArray[np.float64]] = {}
         for split in SPLITS:
             rows = getattr(file, split)
-            if not rows or any(len(row) != len(circuit.metrics) for row in rows):
-                raise ConfigError(f"{path}: {split}: rows of {len(circuit.metrics)} metrics are needed, at least one")
+            if not rows or any(len(row) != len(metrics) for row in rows):
+                raise ConfigError(f"{path}: {split}: rows of {len(metrics)} metrics are needed, at least one")
             designs[split] = np.array(rows, dtype=np.float64)
-        return cls(circuit.name, circuit.metrics, designs)
+        return cls(circuit.name, metrics, designs)
 
     def draw(self, split: Split, generator: np.random.Generator) -> dict[str, float]:
         """One target for every metric, SI units: those of a random design, each loosened by a random amount.

@@ -43,7 +43,7 @@ class SizingTask:
 
     step_size: in delta mode, the largest change of a normalised coordinate per step. targets: SI units, the circuit's
     and the overrides. pool, split: where random targets come from; None when they are fixed. fixed: metrics whose
-    target is never random.
+    target is never random. circuit: asked for the optional metrics that have a target.
     """
 
     circuit: Circuit
@@ -69,7 +69,8 @@ class SizingTask:
         if not _is_number(step_size) or not 0.0 < step_size <= 2.0:
             raise ConfigError(f"step_size must be in (0, 2], in units of the normalised sizing, got {step_size!r}")
         overrides = arguments.get("targets")
-        targets = circuit.metrics.resolve_targets(circuit.targets, overrides)
+        targets = circuit.resolve_targets(overrides)
+        circuit = circuit.judged_by(targets)
         split = arguments.get("random_targets")
         if split is not None and split not in SPLITS:
             raise ConfigError(f"unknown random_targets {split!r}. {did_you_mean(split, SPLITS)} (or None)")
@@ -178,14 +179,22 @@ class SizingTask:
         else:
             unit = generator.uniform(-1.0, 1.0, len(self.circuit.parameter_names))
             (sizing,) = self.sizings(unit[None])
-        return unit, sizing, self.circuit.metrics.resolve_targets(self._targets(generator), options.get("targets"))
+        changes = options.get("targets")
+        for name in changes if isinstance(changes, Mapping) else ():
+            if name in self.circuit.circuit_class.optional_metrics.names and name not in self.circuit.asked:
+                raise ConfigError(
+                    f"{name} is not measured here, nor is it in the observation: it is optional, and the environment "
+                    f"must be made with a target of it, targets={{{name!r}: ...}}"
+                )
+        return unit, sizing, self.circuit.metrics.resolve_targets(self._targets(generator), changes)
 
     def _targets(self, generator: np.random.Generator) -> Mapping[str, float]:
         """The targets of a new episode, unless its reset options say otherwise."""
         if self.pool is None or self.split is None:
             return self.targets
         drawn = self.pool.draw(self.split, generator)
-        return {name: fixed if name in self.fixed else drawn[name] for name, fixed in self.targets.items()}
+        # The pool knows nothing of optional metrics.
+        return {name: fixed if name in self.fixed else drawn.get(name, fixed) for name, fixed in self.targets.items()}
 
     def _given(self, given: Mapping[str, float] | str) -> tuple[FloatArray, Sizing]:
         """A start chosen by the caller, which is simulated exactly as given."""

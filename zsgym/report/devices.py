@@ -21,8 +21,8 @@ _AT_BOUND = 1e-6
 
 
 def device_name(device: Device) -> str:
-    """The designer's name: `XM1` of the netlist is M1."""
-    return re.sub(r"^x(?=m)", "", device.name).upper()
+    """The designer's name: `XM1` of the netlist is M1, also within an instance."""
+    return re.sub(r"(^|\.)x(?=m)", r"\1", device.name).upper()
 
 
 def sizing_table(circuit: Circuit, sizing: Sizing) -> str:

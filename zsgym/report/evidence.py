@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import warnings
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from zsgym.classes.testbench import Waves
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.simulators import make_simulator
 from zsgym.simulators.outcome import Outcome, Status
+from zsgym.sizing.models import installed_models
 
 _USUAL_COVERAGE = 0.9
 
@@ -45,9 +47,7 @@ class Request:
     @staticmethod
     def of(circuit: Circuit, sizing: Sizing, **changes: Any) -> Request:
         """A request at the circuit's own conditions and targets."""
-        return Request(
-            circuit, sizing, circuit.conditions, circuit.metrics.resolve_targets(circuit.targets, None), **changes
-        )
+        return Request(circuit, sizing, circuit.conditions, circuit.resolve_targets(), **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ class Evidence:
     @property
     def margins(self) -> dict[str, float]:
         """Spec margins of the best answer; empty where the sizing does not work."""
-        outcome = self.outcome
-        return (
-            self.request.circuit.metrics.margins(outcome.metrics, self.request.targets)
-            if outcome and outcome.metrics
-            else {}
-        )
+        outcome, circuit = self.outcome, self.request.circuit
+        if outcome is None or not outcome.metrics:
+            return {}
+        # No model predicts the optional ones.
+        metrics = {**dict.fromkeys(circuit.asked, math.nan), **outcome.metrics}
+        return circuit.metrics.margins(metrics, self.request.targets)
 
     @property
     def meets_all(self) -> bool:
@@ -90,6 +90,8 @@ class Evidence:
     def covered(self, metric: str) -> bool | None:
         """Whether the surrogate's interval holds the simulated value; None where one of the two is missing."""
         if not (self.truth and self.truth.metrics and self.prediction and self.prediction.uncertainty):
+            return None
+        if metric not in self.prediction.uncertainty:
             return None
         low, high = self.prediction.uncertainty[metric]
         return low <= self.truth.metrics[metric] <= high
@@ -103,7 +105,7 @@ class Evidence:
             "status": outcome.status.value if outcome else None,
             "failure": outcome.failure if outcome else None,
             "meets_all_specs": self.meets_all,
-            "metrics": dict(outcome.metrics) if outcome and outcome.metrics else None,
+            "metrics": outcome.determined if outcome else None,
             "targets": dict(request.targets),
             "margins": self.margins,
             "prediction": {
@@ -124,8 +126,9 @@ class Evidence:
 def gather(request: Request) -> Evidence:
     """Ask ngspice and the surrogate.
 
-    Without ngspice or the SKY130 models the report rests on the surrogate alone, and a note says so. A topology that
-    the surrogate never saw, or conditions that it does not know, are noted, too.
+    Without ngspice or the SKY130 models the report rests on the surrogate alone, and a note says so. Where ngspice
+    answered, a surrogate that was not trained on the circuit, or not at these conditions, is not asked, unless the
+    request names it: its guess would tell a reader nothing.
 
     :raises ConfigError: the sizing, the policy or the checkpoint is not usable. :raises SimulatorError: ngspice is
         there and failed.
@@ -133,7 +136,8 @@ def gather(request: Request) -> Evidence:
     notes: list[str] = []
     provenance = _this_process()
     truth, waveforms = _simulate(request, notes, provenance)
-    prediction, coverage = _predict(request, notes, provenance)
+    asked = truth is None or request.checkpoint is not None or _covered(request)
+    prediction, coverage = _predict(request, notes, provenance) if asked else (None, _USUAL_COVERAGE)
     return Evidence(request, truth, prediction, waveforms, coverage, tuple(notes), provenance)
 
 
@@ -154,10 +158,11 @@ def _simulate(request: Request, notes: list[str], provenance: dict[str, str]) ->
 
 
 def _predict(request: Request, notes: list[str], provenance: dict[str, str]) -> tuple[Outcome | None, float]:
+    circuit = request.circuit.asking(set(request.circuit.asked) - set(request.circuit.asked_of_simulators))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            surrogate = make_simulator("surrogate", request.circuit, checkpoint=request.checkpoint)
+            surrogate = make_simulator("surrogate", circuit, checkpoint=request.checkpoint)
         except NotCoveredError:
             if request.checkpoint is not None:
                 raise
@@ -167,11 +172,16 @@ def _predict(request: Request, notes: list[str], provenance: dict[str, str]) -> 
     if request.conditions != request.circuit.conditions:
         notes.append("No prediction: the surrogate knows the circuit at its default conditions only.")
         return None, _USUAL_COVERAGE
-    prediction = surrogate.simulate(request.cases)[0]
+    prediction = surrogate.simulate(circuit.cases([request.sizing], request.conditions))[0]
     if prediction.in_distribution is False and not caught:
         notes.append("The surrogate was not trained on sizings like this one: its figures may be far off.")
     provenance |= {"surrogate": surrogate.provenance["checkpoint"]}
     return prediction, float(getattr(surrogate, "coverage", _USUAL_COVERAGE))
+
+
+def _covered(request: Request) -> bool:
+    """Whether an installed model was trained on the circuit at the conditions of the request."""
+    return any(model.covers(request.circuit, request.conditions) for model in installed_models())
 
 
 def _this_process() -> dict[str, str]:

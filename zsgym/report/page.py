@@ -13,10 +13,11 @@ from zsgym.report.devices import SAFE_HEADROOM, operating_point_table, sizing_ta
 from zsgym.report.evidence import Evidence, verdict
 from zsgym.report.figures import Curve, curve_plot
 from zsgym.report.markup import html_table, stylesheets
-from zsgym.report.schematic import load_schematic
-from zsgym.report.schematic_drawing import draw_schematic
+from zsgym.report.schematic import draw_schematic, load_schematic
 from zsgym.report.search import search_plots
+from zsgym.report.tradeoff import tradeoff_section
 from zsgym.sizing.history import SearchHistory
+from zsgym.sizing.tradeoff import Tradeoff
 
 _MARGIN_HINT = (
     "The margin is (value &minus; target) / (|value| + |target|), with the sign turned where low is better: "
@@ -46,16 +47,22 @@ def render_page(
     netlist: str | None = None,
     curves: Mapping[str, Curve] | None = None,
     history: SearchHistory | None = None,
+    tradeoff: Tradeoff | None = None,
+    comparison: str = "",
 ) -> str:
     """The complete page.
 
     :param netlist: text of the sized netlist, shown folded. :param curves: title -> training curve.
-    :param history: of the search that found the design.
+    :param history: of the search that found the design. :param tradeoff: of the specs, where it was looked at.
+    :param comparison: HTML of what the circuit was compared with, if it was (`zsgym.report.comparison`).
     """
     name = escape(evidence.request.circuit.name.upper())
     style = stylesheets("palette.css", "style.css", "schematic.css")
+    metrics, targets = evidence.request.circuit.metrics, evidence.request.targets
     sections = [
+        _section("Which circuit", comparison),
         _specs(evidence),
+        _section("Trade-off", tradeoff_section(tradeoff, metrics, targets) if tradeoff else ""),
         _checks(evidence),
         _schematic(evidence),
         _section("Sizing", sizing_table(evidence.request.circuit, evidence.request.sizing), _SIZING_HINT),
@@ -123,16 +130,13 @@ def _checks(evidence: Evidence) -> str:
 
 def _schematic(evidence: Evidence) -> str:
     circuit = evidence.request.circuit
-    schematic = load_schematic(circuit)
-    if schematic is None:
-        return ""
-    drawn = draw_schematic(schematic, circuit, evidence.request.sizing)
+    drawn = draw_schematic(load_schematic(circuit), circuit, evidence.request.sizing)
     return _section("Schematic", f'<div class="scroll">{drawn}</div>', _SCHEMATIC_HINT)
 
 
 def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
     outcome, target = evidence.outcome, evidence.request.targets.get(metric.name)
-    value = outcome.metrics[metric.name] if outcome and outcome.metrics else None
+    value = outcome.metrics.get(metric.name) if outcome and outcome.metrics else None
     margin = evidence.margins.get(metric.name)
     direction = "≥" if metric.higher_is_better else "≤"
     wanted = "no target" if target is None else f"{direction} {printed(metric.magnitude(target), metric.unit)}"
@@ -145,8 +149,9 @@ def _spec_row(metric: Metric, evidence: Evidence) -> list[str]:
 
 def _predicted_cells(metric: Metric, evidence: Evidence) -> list[str]:
     prediction = evidence.prediction
-    if prediction is None or prediction.metrics is None or prediction.uncertainty is None:
+    if prediction is None or not prediction.metrics or metric.name not in (prediction.uncertainty or {}):
         return [MISSING, MISSING, ""]
+    assert prediction.uncertainty is not None
     low, high = prediction.uncertainty[metric.name]
     covers = {True: '<span class="yes">yes</span>', False: '<span class="no">no</span>', None: ""}
     interval = f"<small>{printed(low, metric.unit)} … {printed(high, metric.unit)}</small>"

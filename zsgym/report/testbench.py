@@ -29,7 +29,7 @@ def testbench_deck(evidence: Evidence) -> str | None:
 
     The node voltages that ngspice has found before, where it has, make every analysis start close to its solution.
 
-    None for a class of circuits that has no such text.
+    None for a class of circuits that has no such text. Optional metrics are not among those that it prints.
 
     :raises PdkError: the SKY130 models are not installed. :raises ConfigError: the sizing is not complete.
     """
@@ -54,7 +54,7 @@ def testbench_deck(evidence: Evidence) -> str | None:
         ports=" ".join(circuit.subcircuit.ports),
         nodesets="\n".join(_nodesets(circuit, evidence.waveforms.get("operating_point", {}))),
         tolerances=TOLERANCES,
-        echoes="\n".join(f'echo "{name} = ${name}"' for name in circuit.metrics.names),
+        echoes="\n".join(f'echo "{name} = ${name}"' for name in circuit.circuit_class.metrics.names),
     )
 
 

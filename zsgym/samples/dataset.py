@@ -79,7 +79,7 @@ def _circuit_info(table: pa.Table) -> dict[str, Any]:
     working = table.filter(works)
     metrics = {}
     circuit_class = find_class(table["circuit_class"][0].as_py()) if table.num_rows else None
-    for metric in circuit_class.metrics if circuit_class else ():
+    for metric in circuit_class.all_metrics if circuit_class else ():
         values = _numbers(working, f"metrics.{metric.name}")
         if values.size:
             magnitudes = np.array([metric.magnitude(value) for value in values])

@@ -119,7 +119,8 @@ class Sample(_Record):
     of zsgym 0.1 do not name it, they are amplifiers. sizing: every parameter of the circuit, declared units.
     conditions: corner, supply (V), temperature (C), load (F), common_mode_ratio, step_low, step_high (V); those that
     an older row lacks are filled in with what they were. label: 1 works, 0 does not.
-    failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0.
+    failure: reason, label 0 only. metrics: canonical name -> SI value; all null for label 0. Optional metrics are there
+    if they were asked for and could be determined.
     raw: every finite measurement, SI, also for failures (a name that is absent was not measured or is undefined).
     operating_points: device -> quantity -> SI value, or None. p_valid: probability of success from a surrogate.
     backend: who answered. provenance: versions of ngspice and PDK, or the checkpoint hash.
@@ -255,7 +256,7 @@ class Sample(_Record):
                 "conditions": case.conditions.as_dict(),
                 "label": outcome.label,
                 "failure": outcome.failure,
-                "metrics": outcome.metrics if outcome.success else None,
+                "metrics": _stored(circuit, outcome) if outcome.success else None,
                 "raw": outcome.raw,
                 "operating_points": outcome.operating_points,
                 "p_valid": outcome.p_valid,
@@ -266,6 +267,13 @@ class Sample(_Record):
                 **context,
             }
         )
+
+
+def _stored(circuit: Circuit, outcome: Outcome) -> Mapping[str, float] | None:
+    """An optional metric without a value is left out; any other would be a fault, which the model refuses."""
+    if not circuit.asked or outcome.metrics is None:
+        return outcome.metrics
+    return {n: v for n, v in outcome.metrics.items() if n not in circuit.asked or not math.isnan(v)}
 
 
 class ErrorRecord(_Record):

@@ -1,5 +1,6 @@
 """What a simulator answers: an outcome, one of three ways."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,7 +29,8 @@ class Outcome:
     status: success, circuit_failure (the sizing is at fault), infrastructure_error (nobody knows; never a label) or
     undecided (this simulator does not know; never a label).
     failure: the first reason, for circuit failures only: one of those that the class declares, or `predicted`.
-    metrics: canonical name -> SI value, for successes only.
+    metrics: canonical name -> SI value, for successes only. An optional metric that was asked for and could not be
+    determined is NaN; see `determined`.
     raw: every measurement that was made, also for failures, so that a label can be recomputed under another policy.
     operating_points: device -> quantity -> SI value, when the backend computes them.
     p_valid: probability of success, from a surrogate; None from ngspice, and from a simulator that solves equations.
@@ -54,6 +56,13 @@ class Outcome:
     def success(self) -> bool:
         """True when the circuit works."""
         return self.status is Status.SUCCESS
+
+    @property
+    def determined(self) -> dict[str, float] | None:
+        """The metrics that have a value: what is stored and sent; None for a failure."""
+        if self.metrics is None:
+            return None
+        return {name: value for name, value in self.metrics.items() if not math.isnan(value)}
 
     @property
     def label(self) -> int | None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief as Belief
+    from zsgym.sizing.comparison import Comparison as Comparison
+    from zsgym.sizing.comparison import ComparisonInterrupted as ComparisonInterrupted
+    from zsgym.sizing.comparison import compare as compare
     from zsgym.sizing.designs import distinct as distinct
     from zsgym.sizing.designs import verify as verify
     from zsgym.sizing.from_specs import size as size
@@ -22,16 +25,21 @@ if TYPE_CHECKING:
     from zsgym.sizing.result import SizingInterrupted as SizingInterrupted
     from zsgym.sizing.result import SizingResult as SizingResult
     from zsgym.sizing.scale import LogScale as LogScale
+    from zsgym.sizing.tradeoff import Tradeoff as Tradeoff
 
 _PLACES = {
     "Belief": "belief",
     "BudgetSpent": "problem",
+    "Comparison": "comparison",
+    "ComparisonInterrupted": "comparison",
     "Design": "problem",
     "LogScale": "scale",
     "Problem": "problem",
     "SizingInterrupted": "result",
     "SizingResult": "result",
+    "Tradeoff": "tradeoff",
     "choose": "methods",
+    "compare": "comparison",
     "distinct": "designs",
     "list_problems": "named_problems",
     "load_problem": "named_problems",

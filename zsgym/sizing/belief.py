@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit
 from zsgym.classes import Better, Metric
 from zsgym.sizing.models import LearntModel, Scale
@@ -50,15 +51,21 @@ class Belief:
 
     :param model: one that was trained on this circuit, best: what any other says is a guess.
     :param targets: metric -> target in SI units.
+    :raises ConfigError: a target of an optional metric, which no model predicts.
     """
 
     def __init__(self, model: LearntModel, circuit: Circuit, targets: Mapping[str, float]) -> None:
         self.circuit, self.scale = circuit, LogScale.of(circuit)
         self._model = model.of(circuit)
         self._spread, self._transforms = self._model.spread, self._model.scales
-        self._columns = [circuit.metrics.names.index(name) for name in targets]
+        metrics = circuit.circuit_class.metrics
+        if unknown := [name for name in targets if name not in metrics.names]:
+            raise ConfigError(
+                f"a model knows nothing of {', '.join(unknown)}: search ngspice (the method cma-es), or drop the spec"
+            )
+        self._columns = [metrics.names.index(name) for name in targets]
         self._sides = [
-            _sides(circuit.metrics[name], target, self._transforms[column])
+            _sides(metrics[name], target, self._transforms[column])
             for column, (name, target) in zip(self._columns, targets.items(), strict=True)
         ]
         self._low = torch.from_numpy(self.scale.low)
@@ -135,7 +142,7 @@ class Belief:
     def _measured(self, design: Design) -> FloatArray:
         """(K,) normalised metrics of a simulated design, NaN where it has none."""
         known = self._model.measured(design.outcome)
-        values = [known.get(name) for name in self.circuit.metrics.names]
+        values = [known.get(name) for name in self.circuit.circuit_class.metrics.names]
         physical = np.array([math.nan if value is None else value for value in values])
         return np.array([t.normalise(v) for t, v in zip(self._transforms, physical[:, None], strict=True)]).ravel()
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from zsgym.base.files import write_text
 from zsgym.circuits import Circuit
-from zsgym.classes import Targets
+from zsgym.classes import Conditions, Targets
 from zsgym.classes.specs import spec_table
 from zsgym.samples.manifest import provenance_of_this_process
 from zsgym.sizing.history import SearchHistory, Simulation
 from zsgym.sizing.problem import BudgetSpent, Design, Problem
 from zsgym.sizing.score import score
+from zsgym.sizing.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief
@@ -78,9 +79,8 @@ def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None,
     :raises ConfigError: the file cannot be written.
     """
     history = search_history(truth.designs, belief)
-    write_text(
-        path, designs_file(agent, truth.circuit, truth.targets, truth.designs, history, arguments, truth.provenance)
-    )
+    found = agent, truth.circuit, truth.targets, truth.designs, history, arguments, truth.provenance, truth.conditions
+    write_text(path, designs_file(*found))
 
 
 def designs_file(
@@ -91,18 +91,27 @@ def designs_file(
     history: SearchHistory,
     arguments: Mapping[str, Any],
     provenance: Mapping[str, str],
+    conditions: Conditions | None = None,
+    tradeoff: Tradeoff | None = None,
+    best: Design | None = None,
 ) -> str:
     """The text of a file of designs, see `write_designs`.
 
     :param designs: in the order of their simulation. :param provenance: of the answers.
+    :param conditions: under which they were simulated; None means the circuit's own.
+    :param tradeoff: of the specs, where there is one. :param best: comes first, whatever its score.
     """
+    first = [] if best is None else [best]
+    listed = [*first, *(design for design in distinct(designs, _MOST_DESIGNS) if design is not best)][:_MOST_DESIGNS]
     content = {
         "agent": agent,
         "circuit": circuit.name,
         "targets": dict(targets),
+        "conditions": (circuit.conditions if conditions is None else conditions).as_dict(),
         "simulations": len(designs),
-        "designs": [design.as_dict() for design in distinct(designs, _MOST_DESIGNS)],
+        "designs": [design.as_dict() for design in listed],
         "history": history.model_dump(),
+        "tradeoff": None if tradeoff is None else tradeoff.model_dump(),
         "arguments": dict(arguments),
         "provenance": provenance_of_this_process() | dict(provenance),
     }

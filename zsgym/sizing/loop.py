@@ -76,15 +76,17 @@ def search(problem: Problem, make: MakeOptimiser, seed: int, *, start: FloatArra
             optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 
-def propose_and_verify(truth: Problem, belief: Belief, propose: Propose, *, k: int = 1, seed: int = 0) -> list[Design]:
+def propose_and_verify(
+    truth: Problem, belief: Belief, propose: Propose, *, k: int = 1, seed: int = 0, most: int | None = None
+) -> list[Design]:
     """Rounds of: propose k designs, simulate them best first, correct the belief; until one is feasible.
 
-    :param truth: of ngspice; its budget ends the rounds.
+    :param truth: of ngspice; its budget ends the rounds. :param most: so does this number of simulations, if any.
     :return: every simulated design in order.
     """
     generator = np.random.default_rng(seed)
     with contextlib.suppress(BudgetSpent):
-        while not truth.finished:
+        while not truth.finished and (most is None or truth.simulations < most):
             proposals = propose(belief, truth.designs, k)
             simulate_proposals(truth, belief, proposals, generator)
             belief.learn(truth.designs)

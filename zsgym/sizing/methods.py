@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from zsgym.base.errors import ConfigError
 from zsgym.base.problems import did_you_mean
 from zsgym.circuits import Circuit
+from zsgym.classes import Conditions
 from zsgym.simulators import backend_class
 from zsgym.sizing.models import InstalledModel, installed_models
 
@@ -64,11 +65,17 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """A method, why it was chosen, and the model that it uses; None where it needs none."""
+    """A method, why it was chosen, the model that it uses, and the method that follows if it fails; None for none."""
 
     method: str
     reason: str
     model: InstalledModel | None = None
+    then: str | None = None
+
+    @property
+    def budget(self) -> int:
+        """Simulations in ngspice unless told otherwise."""
+        return METHODS[self.then or self.method].budget
 
     @property
     def in_words(self) -> str:
@@ -76,12 +83,27 @@ class Choice:
         return f"{METHODS[self.method].title}: {self.reason}"
 
 
-def choose(circuit: Circuit, method: str = AUTO, checkpoint: Path | None = None) -> Choice:
+def choose_for_front(method: str = AUTO, checkpoint: Path | None = None) -> Choice:
+    """The method that draws the front of two metrics: `auto` is CMA-ES in ngspice, whatever a model knows.
+
+    :raises ConfigError: an unknown method, or one that needs a model.
+    """
+    if method in (GRADIENT, PHYSICS) or checkpoint is not None:
+        raise ConfigError(f"a front is searched in ngspice: use the method {CMA_ES}, random or tpe, and no checkpoint")
+    if method not in (AUTO, *METHODS):
+        raise ConfigError(f"unknown method {method!r}. {did_you_mean(method, (AUTO, *METHODS), 'Choose one of')}")
+    return Choice(CMA_ES if method == AUTO else method, "the front is drawn by a sequence of searches")
+
+
+def choose(
+    circuit: Circuit, method: str = AUTO, checkpoint: Path | None = None, conditions: Conditions | None = None
+) -> Choice:
     """The method that is taken for a circuit.
 
     :param method: a name of `METHODS`, or `auto`: the gradient of a model that was trained on this circuit; where there
         is none, a search on its solved equations, or CMA-ES in ngspice where they cannot be solved.
     :param checkpoint: a model of the user's own, instead of the installed ones.
+    :param conditions: under which it is sized; None means the circuit's own.
     :raises ConfigError: an unknown method, one that needs a model where none covers the circuit, or a model that cannot
         be used.
     """
@@ -95,9 +117,10 @@ def choose(circuit: Circuit, method: str = AUTO, checkpoint: Path | None = None)
         return Choice(method, "as asked")
     models = installed_models(checkpoint)
     for model in models:
-        if model.covers(circuit):
-            return Choice(GRADIENT, f"the {model.name} was trained on this circuit", model)
-    why = "; ".join(model.why_not(circuit) or "" for model in models) or "no model is installed"
+        if model.covers(circuit, conditions):
+            then = CMA_ES if method == AUTO else None
+            return Choice(GRADIENT, f"the {model.name} was trained on this circuit", model, then)
+    why = "; ".join(model.why_not(circuit, conditions) or "" for model in models) or "no model is installed"
     if method == GRADIENT:
         raise ConfigError(
             f"{why}: what it says of {circuit.name} is a guess. Use the method {PHYSICS} (or {AUTO}), which solves "

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit, list_circuits, load_circuit
+from zsgym.classes import Conditions
 from zsgym.simulators.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -84,11 +85,11 @@ class InstalledModel:
     name: str
     model: LearntModel
 
-    def covers(self, circuit: Circuit) -> bool:
-        """Whether it was trained on this netlist, at the conditions that this circuit asks for."""
-        return self.why_not(circuit) is None
+    def covers(self, circuit: Circuit, conditions: Conditions | None = None) -> bool:
+        """Whether it was trained on this netlist, at these conditions; None: at those of the circuit."""
+        return self.why_not(circuit, conditions) is None
 
-    def why_not(self, circuit: Circuit) -> str | None:
+    def why_not(self, circuit: Circuit, conditions: Conditions | None = None) -> str | None:
         """Why its answers about a circuit are guesses; None where it was trained on it."""
         name = self.model.topologies.get(circuit.netlist_hash)
         if name is None:
@@ -96,6 +97,11 @@ class InstalledModel:
             return f"the {self.name} was trained on {known}, not on {circuit.name}"
         if not _same_conditions(name, circuit):
             return f"the {self.name} was trained on this netlist at the conditions of {name}, which differ"
+        if conditions is not None and conditions != circuit.conditions:
+            at, not_at = circuit.conditions.differences(conditions)
+            return f"the {self.name} was trained on {circuit.name} at {at}, not at {not_at}"
+        if circuit.asked:
+            return f"the {self.name} was not trained on {', '.join(circuit.asked)}"
         return None
 
 

@@ -47,7 +47,7 @@ def load_problem(name_or_path: str) -> tuple[Circuit, dict[str, float], str]:
     if problem.circuit is None:
         raise ConfigError(f"{path}: circuit: this key is required here, since nothing else names the circuit")
     circuit = load_circuit(problem.circuit)
-    return circuit, circuit.metrics.resolve_targets(circuit.targets, problem.targets), problem.title or path.stem
+    return circuit, circuit.resolve_targets(problem.targets), problem.title or path.stem
 
 
 def specs_of(name_or_path: str, circuit: Circuit) -> dict[str, float]:
@@ -62,7 +62,20 @@ def specs_of(name_or_path: str, circuit: Circuit) -> dict[str, float]:
     path, problem = _read(name_or_path)
     if problem.circuit not in (None, circuit.name):
         raise ConfigError(f"{path}: these specs are of {problem.circuit}, not of {circuit.name}")
-    return circuit.metrics.resolve_targets(circuit.targets, problem.targets)
+    return circuit.resolve_targets(problem.targets)
+
+
+def targets_of(name_or_path: str) -> dict[str, float]:
+    """The complete targets (SI) of a problem, whichever circuit is asked: those that its file states alone, where it
+    names no circuit.
+
+    :raises ConfigError: there is no such problem, or its file is invalid.
+    """
+    if name_or_path not in list_circuits():
+        _, problem = _read(name_or_path)
+        if problem.circuit is None:
+            return {name: target for name, target in problem.targets.items() if target is not None}
+    return load_problem(name_or_path)[1]
 
 
 def _read(name_or_path: str) -> tuple[Path, NamedProblem]:

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from zsgym import evaluate
 from zsgym.base.errors import PdkError, SimulatorMissingError
+from zsgym.base.progress import ProgressBar
 from zsgym.circuits import Circuit
+from zsgym.classes import Conditions
 from zsgym.classes.specs import FAILURE_REWARD, meets_all, reward
 from zsgym.evaluate import Evaluator, LogPlace, error_of
 from zsgym.simulators import Simulator, make_simulator
@@ -62,7 +63,7 @@ class Design:
             "reward": self.reward,
             "status": outcome.status.value,
             "failure": outcome.failure,
-            "metrics": None if outcome.metrics is None else dict(outcome.metrics),
+            "metrics": outcome.determined,
             "margins": self.margins,
             "p_valid": outcome.p_valid,
             "sizing": self.sizing,
@@ -91,12 +92,13 @@ class Problem:
 
     :param backend: name of a backend, or a simulator (which stays open).
     :param targets: changes to the circuit's targets, metric -> SI value; None as a value drops a spec.
+    :param conditions: under which every sizing is asked; None means the circuit's own.
     :param workers: parallel ngspice processes. :param executor: spreads sizings over its workers instead.
     :param log: write every sizing to a sample log: True for the default directory, or a directory.
     :param budget: number of simulations after which `evaluate` raises; None for no limit.
     :param backend_options: options of a backend given by its name.
     :param agent: recorded as the strategy of logged samples. :param seed: recorded with them.
-    :param progress: show a bar of simulations on a terminal.
+    :param progress: show a bar of simulations on a terminal, a line now and then elsewhere.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Problem:
         *,
         backend: str | Simulator = "ngspice",
         targets: Mapping[str, float | None] | None = None,
+        conditions: Conditions | None = None,
         workers: int = 1,
         executor: Executor | None = None,
         log: LogPlace = False,
@@ -114,8 +117,11 @@ class Problem:
         seed: int | None = None,
         progress: bool = False,
     ) -> None:
+        self.targets = circuit.resolve_targets(targets)
+        circuit = circuit.judged_by(self.targets)
         self.circuit = circuit
-        self.targets = circuit.metrics.resolve_targets(circuit.targets, targets)
+        """Asked for the optional metrics that its targets name."""
+        self.conditions = circuit.conditions if conditions is None else conditions
         self.agent, self.seed = agent, seed
         self.history: list[Progress] = []
         self.designs: list[Design] = []
@@ -132,8 +138,7 @@ class Problem:
             backend, log=log, budget=budget, executor=executor, owns_simulator=owned, context=context
         )
         self._started = time.perf_counter()
-        name = f"sizing {circuit.name}"
-        self._bar = tqdm(total=budget, unit="sim", desc=name, disable=None if progress else True)
+        self._bar = ProgressBar(budget, f"sizing {circuit.name}", "sim", shown=progress)
 
     @property
     def dimension(self) -> int:
@@ -211,7 +216,7 @@ class Problem:
         self.close()
 
     def _simulate(self, units: FloatArray) -> list[Design]:
-        cases = self.circuit.cases(self.circuit.from_unit(units))
+        cases = self.circuit.cases(self.circuit.from_unit(units), self.conditions)
         outcomes = self._evaluator.ask(cases, [self.targets] * len(cases), errors="return")
         self._evaluator.record(cases, outcomes, [{"index": self.simulations + row} for row in range(len(cases))])
         designs = [
@@ -236,8 +241,14 @@ class Problem:
         self.history.append(
             Progress(self.simulations + 1, seconds, max(last.reward, design.reward), last.feasible or design.feasible)
         )
-        self._bar.set_postfix(reward=f"{self.history[-1].reward:.4f}", refresh=False)
-        self._bar.update()
+        self._bar.update(self._how_it_stands())
+
+    def _how_it_stands(self) -> str:
+        """The best reward so far, and which specs the best design misses."""
+        if self.best is None or not self.best.outcome.success:
+            return "no design works so far"
+        missed = [name for name, margin in self.best.margins.items() if margin < 0.0]
+        return f"best reward {self.best.reward:.4f}" + (f", misses {', '.join(missed)}" if missed else "")
 
     def _worse_ends(self, intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
         """The less welcome end of every prediction interval, finite; one that promises nothing is infinite."""

@@ -81,7 +81,7 @@ class Solver:
         """(B,) scores of positions in [0, 1]: see `zsgym.sizing.score`, with what is asked for as targets."""
         circuit = self.truth.circuit
         units = self.scale.units(positions)
-        cases = circuit.cases(circuit.from_unit(units))
+        cases = circuit.cases(circuit.from_unit(units), self.truth.conditions)
         outcomes = self.simulator.simulate(cases, errors="return")
         self.evaluations += len(cases)
         aims, found = self.aims, np.zeros(len(cases))
@@ -169,6 +169,30 @@ def solve_and_verify(
         with contextlib.suppress(BudgetSpent):
             solver.verify(solver.best[1])
     return truth.designs
+
+
+def known_good_start(solver: Solver, say: Callable[[str], None]) -> FloatArray | None:
+    """Position of the best of the circuit's known-good sizings by its equations; None where none of them works.
+
+    One that meets every spec is simulated, and may end the search before it begins. :param say: is told which it is.
+    """
+    truth, circuit = solver.truth, solver.truth.circuit
+    names, sizings = list(circuit.known_good), list(circuit.known_good.values())
+    if not names:
+        return None
+    positions = solver.scale.positions(circuit.to_unit(circuit.cases(sizings).vectors))
+    values = solver.values(positions)
+    best = int(values.argmax())
+    if values[best] < -len(circuit.metrics):
+        say(f"of the known-good sizings none works ({', '.join(names)}): the search begins without one")
+        return None
+    if solver.met:
+        solver.verify(positions[best])
+    if truth.solved:
+        say(f"the known-good sizing {names[best]!r} meets every spec already")
+    else:
+        say(f"the search begins at the known-good sizing {names[best]!r}")
+    return np.asarray(positions[best])
 
 
 def _first_look(solver: Solver, generator: np.random.Generator) -> FloatArray:

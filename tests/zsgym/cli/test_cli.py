@@ -14,7 +14,7 @@ from tests.zsgym.cli.conftest import write
 from tests.zsgym.conftest import Run
 from zsgym import pdk
 from zsgym.base.errors import PdkError, SimulatorMissingError
-from zsgym.circuits import Circuit
+from zsgym.circuits import Circuit, list_circuits
 from zsgym.cli import doctor
 
 EXAMPLE = Path(__file__).parents[3] / "docs/examples/rc_loaded"
@@ -232,7 +232,7 @@ def test_pdk_commands(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_circuits_lists_and_shows(run: Run, circuit: Circuit) -> None:
     code, out, _ = run("circuits")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()[2:]] == ["nmcf", "nmcnr"]
+    assert [line.split()[0] for line in out.splitlines()[2:]] == list_circuits()
     code, out, _ = run("circuits", "nmcf")
     assert code == 0
     assert all(name in out for name in circuit.parameter_names)
@@ -241,7 +241,7 @@ def test_circuits_lists_and_shows(run: Run, circuit: Circuit) -> None:
 
 def test_circuits_as_json(run: Run, circuit: Circuit) -> None:
     listed = json.loads(run("circuits", "--json")[1])["circuits"]
-    assert [entry["name"] for entry in listed] == ["nmcf", "nmcnr"]
+    assert [entry["name"] for entry in listed] == list_circuits()
     shown = json.loads(run("circuits", "nmcf", "--json")[1])
     assert [parameter["name"] for parameter in shown["parameters"]] == list(circuit.parameter_names)
     assert shown["targets"] == dict(circuit.targets)
@@ -255,10 +255,16 @@ def test_circuits_draws_a_schematic(run: Run, tmp_path: Path) -> None:
     assert run("circuits", "nmcf", "--schematic", out)[:2] == (0, f"{out}\n")
     names = [element.text for element in ElementTree.parse(out).iter("{http://www.w3.org/2000/svg}text")]
     assert {"M12", "C2", "I1", "inn"} <= set(names)
-    assert run("circuits", "--schematic", out)[0] == 2
-    code, _, err = run("circuits", EXAMPLE, "--schematic", out)
-    assert code == 2
-    assert "has no schematic" in err
+    assert run("circuits", EXAMPLE, "--schematic", out)[:2] == (0, f"{out}\n")
+    assert {"RL", "CL", "inn"} <= {element.text for element in ElementTree.parse(out).iter() if element.text}
+
+
+def test_circuits_draws_all_schematics(run: Run, tmp_path: Path) -> None:
+    code, printed, _ = run("circuits", "--schematic", tmp_path / "drawn")
+    assert code == 0
+    files = [tmp_path / "drawn" / f"{name}.svg" for name in list_circuits()]
+    assert printed.splitlines() == [str(file) for file in files]
+    assert "zsgym circuits nmcf --schematic" in files[list_circuits().index("nmcf")].read_text()
 
 
 def test_a_users_own_circuit_directory(run: Run, tmp_path: Path, circuit: Circuit) -> None:

@@ -258,7 +258,7 @@ def test_simulate_takes_the_best_design_of_an_agent(
 
     code, _, err = simulate()
     assert code == 0
-    assert err == f"zsgym: note: {path} holds 2 designs: the best one is taken, with its targets\n"
+    assert err == f"zsgym: note: {path} holds 2 designs: the best one is taken, with its targets and conditions\n"
     assert fakes[0].simulated == [second]
     for refused, message in (
         (simulate("--published"), "have no published names"),

@@ -1,5 +1,6 @@
 """Both engines on decks small enough to be calculated by hand, on decks that fail, and on a fake ngspice that lies."""
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import ask
 from faults import DeckJob, fake_ngspice
 
 from zsgym.base.errors import SimulatorCrashError, SimulatorError, SimulatorMissingError, SimulatorOutputError
+from zsgym.circuits import load_circuit
+from zsgym.classes import Failure
+from zsgym.simulators import make_simulator
 from zsgym.simulators.ngspice import library
 from zsgym.simulators.ngspice.engine import Analysis, NonConvergenceError, checked, find_version, parse_show
 from zsgym.simulators.ngspice.pool import WorkerOptions, WorkerPool
@@ -18,6 +23,7 @@ from zsgym.simulators.ngspice.process import ProcessEngine
 
 pytestmark = pytest.mark.usefixtures("spotless")
 
+POWER_UP = Path(__file__).parents[2] / "golden" / "power_up.json"
 FILTER = (
     "* low-pass filter, 1 kOhm and 1 nF, and a transistor",
     "v1 in 0 dc 1 ac 1 pulse(0 1 1u 1n 1n 1)",
@@ -315,6 +321,7 @@ ABORTED = "doAnalyses: {reason}\n\n\n{kind} simulation(s) aborted"
         (ABORTED.format(reason="OP:  Timestep too small; cause unrecorded.", kind="op"), True),
         ("stderr doAnalyses: iteration limit reached\nstderr op simulation(s) aborted", True),
         (ABORTED.format(reason="matrix is singular", kind="op"), True),
+        (ABORTED.format(reason="Too many iterations without convergence", kind="op"), True),
         (ABORTED.format(reason="out of memory", kind="op"), False),
         (ABORTED.format(reason="Timestep too small", kind="ac"), False),  # it was another analysis
         ("Warning: Dynamic gmin stepping failed\nWarning: source stepping failed\nno convergence", False),
@@ -327,6 +334,18 @@ def test_only_a_definite_statement_is_non_convergence(messages: str, is_statemen
         checked(OP, {}, messages)
     complete = {"in": np.ones(1), "out": np.ones(1)}
     assert checked(OP, complete, messages) == complete  # complete results need no words
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("engine", ["library", "process"])
+def test_no_operating_point_is_looked_for_by_a_transient_from_power_up(engine: str) -> None:
+    """Nothing bounds it: this amplifier took seconds for every operating point, 200 of which make an evaluation."""
+    stored = json.loads(POWER_UP.read_text())
+    circuit = load_circuit(stored["circuit"])
+    with closing(make_simulator("ngspice", circuit, engine=engine)) as simulator:
+        (outcome,) = ask(simulator, [stored["sizing"]])
+    assert outcome.failure == Failure.NO_CONVERGENCE
+    assert outcome.raw == {"converged": 0.0}
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, complex(0.0, math.nan)])

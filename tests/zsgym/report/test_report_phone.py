@@ -108,7 +108,8 @@ def test_nothing_but_what_scrolls_asks_for_more_than_a_phone_has(style: str) -> 
         for pixels in re.findall(r"(?<!max-)(?:width|flex-basis): (\d+)px", declarations)
         if float(pixels) > PHONE
     }
-    assert set(wide) == {".schematic"}
+    assert not wide
+    assert "min-width: calc(0.75 * var(--natural))" in rules(style)[".schematic"]
 
 
 def test_tables_of_results_give_each_row_the_width_of_the_screen(page: str, narrow: dict[str, str]) -> None:

@@ -1,80 +1,113 @@
-"""Schematics: what is drawn is connected as the netlist says, and a circuit without one is reported without."""
+"""Schematics: what is drawn is connected as the netlist says, and can be read."""
 
-import itertools
+import random
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.zsgym.report.drawings import SVG, drawn_nets, faults, netlist_nets
 from zsgym.base.errors import ConfigError
 from zsgym.circuits import Circuit, list_circuits, load_circuit
-from zsgym.report.schematic import Point, Schematic, load_schematic
-from zsgym.report.schematic_drawing import draw_schematic, touches
+from zsgym.netlist import TRANSISTORS, Device, Expression
+from zsgym.report.schematic import (
+    Placed,
+    Schematic,
+    automatic_schematic,
+    draw_schematic,
+    load_placement,
+    load_schematic,
+    schematic_file,
+)
 
-SVG = "{http://www.w3.org/2000/svg}"
-FONT_SIZES = {"name": 11.5, "size": 10.5, "net": 10.0, "portname": 11.5, "stage": 12.0}
-"""Of `schematic.css`."""
-EXAMPLE = Path(__file__).parents[3] / "docs/examples/rc_loaded"
-
-
-def drawn_nets(schematic: Schematic) -> list[set[tuple[str, str]]]:
-    """The nets of a drawing, as sets of (device, pin), from its geometry alone: as a reader sees them."""
-    segments = [segment for pieces in schematic.segments.values() for segment in pieces]
-    parent = {key: key for key in [*range(len(segments)), *schematic.rails, *schematic.labels]}
-
-    def root(key: int | str) -> int | str:
-        while parent[key] != key:
-            key = parent[key]
-        return key
-
-    def join(a: int | str, b: int | str) -> None:
-        parent[root(a)] = root(b)
-
-    def at(point: Point) -> list[int]:
-        return [number for number, segment in enumerate(segments) if touches(point, segment)]
-
-    for number, segment in enumerate(segments):
-        for point in segment:
-            for other in at(point):
-                join(number, other)
-            for rail, y in schematic.rails.items():
-                if point[1] == y:
-                    join(number, rail)
-    for net, points in schematic.labels.items():
-        for point in points:
-            assert at(point), f"the label {net} at {point} stands on no wire"
-            join(at(point)[0], net)
-    nets: dict[int | str, set[tuple[str, str]]] = {}
-    for item in schematic.placed:
-        for pin, point in item.pins.items():
-            assert at(point), f"pin {pin} of {item.device.name} at {point} is not connected"
-            nets.setdefault(root(at(point)[0]), set()).add((item.device.name, pin))
-    return sorted(nets.values(), key=sorted)
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "docs/examples/rc_loaded"
+STRANGERS = {
+    "rc_loaded": EXAMPLE,
+    "five": ROOT / "tests/zsgym/sizing/five/five.yaml",
+}
+LONGEST = {"W": 7.52, "L": 0.25, "M": 88.0, "capacitance": 9.85e-12, "resistance": 1.25e3, "current": 1.75e-6}
+"""What takes the most room in a drawing."""
 
 
-def netlist_nets(circuit: Circuit) -> list[set[tuple[str, str]]]:
-    """The same from the netlist, without the bulks, which are not drawn."""
-    nets: dict[str, set[tuple[str, str]]] = {}
-    for device in circuit.devices:
-        for pin, net in device.nodes.items():
-            if pin != "b":
-                nets.setdefault(net, set()).add((device.name, pin))
-    return sorted(nets.values(), key=sorted)
+@cache
+def circuit_of(name: str) -> Circuit:
+    return load_circuit(STRANGERS.get(name, name))
 
 
-@pytest.mark.parametrize("name", list_circuits())
-def test_the_drawing_is_the_netlist(name: str) -> None:
-    circuit = load_circuit(name)
-    schematic = load_schematic(circuit)
-    assert schematic is not None, "every shipped circuit has a schematic"
-    assert drawn_nets(schematic) == netlist_nets(circuit)
+@cache
+def drawing_of(name: str, *, sizes: bool = True) -> Schematic:
+    return automatic_schematic(circuit_of(name), sizes=sizes)
 
 
-@pytest.mark.parametrize("name", list_circuits())
-def test_ports_are_marked(name: str) -> None:
-    schematic = load_schematic(load_circuit(name))
-    assert {"inn", "inp", "out"} <= schematic.labels.keys()
-    assert {"vdd", "vss"} == schematic.rails.keys()
+def longest(circuit: Circuit) -> dict[str, float]:
+    quantities = {"F": "capacitance", "ohm": "resistance", "A": "current"}
+    return {p.name: LONGEST[quantities.get(p.unit, p.quantity)] for p in circuit.parameters}
+
+
+def place_of(schematic: Schematic) -> dict[str, Placed]:
+    """Device -> its symbol."""
+    return {device.name.removeprefix("x"): item for item in schematic.placed for device in item.devices}
+
+
+class TestOfEveryCircuit:
+    @pytest.mark.parametrize("name", list_circuits())
+    def test_ports_are_marked(self, name: str) -> None:
+        for schematic in (load_placement(circuit_of(name)), drawing_of(name)):
+            if schematic is not None:
+                assert {"inn", "inp", "out"} <= schematic.labels.keys()
+                assert {"vdd", "vss"} == schematic.rails.keys()
+
+    @pytest.mark.parametrize("name", ["nmcf", "nmcnr"])
+    def test_what_was_placed_by_hand_is_the_netlist(self, name: str) -> None:
+        circuit, schematic = circuit_of(name), load_placement(circuit_of(name))
+        assert schematic is not None
+        assert drawn_nets(schematic) == netlist_nets(circuit)
+        assert faults(schematic, circuit, longest(circuit)) == []
+
+    @pytest.mark.parametrize("name", [*list_circuits(), *STRANGERS])
+    def test_what_a_program_draws_is_the_netlist(self, name: str) -> None:
+        circuit, schematic = circuit_of(name), drawing_of(name)
+        assert drawn_nets(schematic) == netlist_nets(circuit)
+        assert faults(schematic, circuit, longest(circuit)) == []
+        names_alone = drawing_of(name, sizes=False)
+        assert drawn_nets(names_alone) == netlist_nets(circuit)
+        assert faults(names_alone, circuit) == []
+        assert names_alone.width < schematic.width
+
+    @pytest.mark.parametrize("name", list_circuits())
+    def test_currents_flow_down_and_signals_to_the_right(self, name: str) -> None:
+        circuit, schematic = circuit_of(name), drawing_of(name)
+        places = place_of(schematic)
+        middle = schematic.bottom / 2
+        at_rails = [(d.kind, places[d.name.removeprefix("x")].y) for d in circuit.devices if is_at_its_rail(d)]
+        assert all(y < middle if kind == "pmos" else y > middle for kind, y in at_rails)
+        inputs, outputs = (
+            [
+                places[d.name.removeprefix("x")].x
+                for d in circuit.devices
+                if set(nets) & {d.nodes.get(pin) for pin in "dgs"}
+            ]
+            for nets in (("inn", "inp"), ("out",))
+        )
+        assert min(inputs) < min(outputs)
+
+    @pytest.mark.parametrize("name", list_circuits())
+    def test_the_input_pair_is_symmetrical(self, name: str) -> None:
+        places = place_of(drawing_of(name))
+        by_gate = {d.nodes["g"]: d for d in circuit_of(name).devices[::-1] if d.nodes.get("g") in ("inn", "inp")}
+        one, other = (places[by_gate[port].name.removeprefix("x")] for port in ("inn", "inp"))
+        tail = by_gate["inn"].nodes["s"]
+        source = next(d for d in circuit_of(name).devices if d.nodes.get("d") == tail)
+        assert one.y == other.y
+        assert one.mirrored != other.mirrored
+        assert one.x + other.x == 2 * places[source.name.removeprefix("x")].x
+
+
+def is_at_its_rail(device: Device) -> bool:
+    return device.kind in TRANSISTORS and device.nodes["s"] == {"pmos": "vdd", "nmos": "vss"}[device.kind]
 
 
 def test_names_and_sizes_are_drawn() -> None:
@@ -85,58 +118,106 @@ def test_names_and_sizes_are_drawn() -> None:
     assert sum(text.startswith("M") for text in found) == 24
 
 
-def test_devices_do_not_overlap() -> None:
-    for name in list_circuits():
-        placed = load_schematic(load_circuit(name)).placed
-        for number, a in enumerate(placed):
-            for b in placed[number + 1 :]:
-                assert abs(a.x - b.x) >= 3 or abs(a.y - b.y) >= 4, (a.device.name, b.device.name)
+class TestOfOneCircuit:
+    """Changes to a small amplifier, and what its drawing makes of them."""
+
+    @pytest.fixture
+    def circuit(self) -> Circuit:
+        return circuit_of("five")
+
+    def test_it_is_the_same_each_time(self, circuit: Circuit) -> None:
+        assert schematic_file(automatic_schematic(circuit), circuit) == schematic_file(drawing_of("five"), circuit)
+
+    def test_units_in_parallel_are_one_symbol(self, circuit: Circuit) -> None:
+        first = next(d for d in circuit.devices if d.name == "xm3")
+        more = [replace(first, name=f"xm3{letter}") for letter in "bc"]
+        changed = with_devices(circuit, *circuit.devices, *more)
+        schematic = automatic_schematic(changed)
+        item = place_of(schematic)["m3c"]
+        assert [device.name for device in item.devices] == ["xm3", "xm3b", "xm3c"]
+        assert drawn_nets(schematic) == netlist_nets(changed)
+        svg = draw_schematic(schematic, changed, longest(circuit))
+        assert ">M3 … M3C<" in svg
+        assert f">×{3 * 88}<" in svg  # noqa: RUF001
+        wider = replace(first, name="xm3d", values={**first.values, "w": Expression.constant(3.0)})
+        apart = place_of(automatic_schematic(with_devices(circuit, *circuit.devices, wider)))
+        assert apart["m3d"] is not apart["m3"]
+
+    def test_a_bulk_elsewhere_is_written_beside_the_device(self, circuit: Circuit) -> None:
+        devices = [replace(d, nodes={**d.nodes, "b": "out"}) if d.name == "xm3" else d for d in circuit.devices]
+        changed = with_devices(circuit, *devices)
+        schematic = automatic_schematic(changed)
+        assert schematic.notes == {"xm3": "bulk out"}
+        assert ">bulk out<" in draw_schematic(schematic, changed)
+        assert faults(schematic, changed, longest(circuit)) == []
+
+    def test_exchanged_ends_are_drawn_upside_down(self, circuit: Circuit) -> None:
+        """Drain and source of a transistor exchanged, as a stranger may write them: its current still flows down."""
+        devices = [
+            replace(d, nodes={**d.nodes, "d": d.nodes["s"], "s": d.nodes["d"]}) if d.name == "xm3" else d
+            for d in circuit.devices
+        ]
+        changed = with_devices(circuit, *devices)
+        item = place_of(automatic_schematic(changed))["m3"]
+        assert item.upside_down
+        assert item.pins["d"][1] > item.pins["s"][1]
+        assert drawn_nets(automatic_schematic(changed)) == netlist_nets(changed)
 
 
-def text_boxes(svg: str) -> dict[tuple[str, str, str], tuple[float, float, float, float]]:
-    """(text, x, y) -> left, top, right and bottom, for a wide sans-serif font (0.6 of its size for each character)."""
-    boxes = {}
-    for element in ElementTree.fromstring(svg).iter(f"{SVG}text"):
-        size, text, x, y = FONT_SIZES[element.get("class")], element.text, float(element.get("x")), element.get("y")
-        width = 0.6 * size * len(text)
-        left = x - {"start": 0.0, "middle": 0.5, "end": 1.0}[element.get("text-anchor")] * width
-        boxes[text, element.get("x"), y] = (left, float(y) - 0.75 * size, left + width, float(y))
-    return boxes
+def with_devices(circuit: Circuit, *devices: Device) -> Circuit:
+    return replace(circuit, subcircuit=replace(circuit.subcircuit, devices=tuple(devices)))
 
 
-@pytest.mark.parametrize("name", list_circuits())
-def test_texts_are_apart_however_long_the_sizes(name: str) -> None:
-    """W and L with two decimals everywhere, and three-digit multipliers: no text runs into another, or into a wire."""
-    circuit = load_circuit(name)
-    longest = {"W": 7.52, "L": 0.25, "M": 88.0}
-    sizing = {p.name: longest.get(p.quantity, circuit.known_good["robust"][p.name]) for p in circuit.parameters}
-    schematic = load_schematic(circuit)
-    boxes = text_boxes(draw_schematic(schematic, circuit, sizing))
-    assert sum(text == "7.52/0.25" for text, *_ in boxes) == sum(d.kind in ("nmos", "pmos") for d in circuit.devices)
-    for a, b in itertools.combinations(boxes, 2):
-        assert not overlap(boxes[a], boxes[b]), (a, b)
-    for (x1, y1), (x2, y2) in (segment for pieces in schematic.segments.values() for segment in pieces):
-        wire = (10 * min(x1, x2), 10 * min(y1, y2), 10 * max(x1, x2), 10 * max(y1, y2))
-        assert not [text for text, box in boxes.items() if overlap(box, wire)], wire
+@pytest.mark.parametrize("seed", range(24))
+def test_any_heap_of_devices_is_drawn_as_it_is(seed: int) -> None:
+    """No amplifiers: devices on nets drawn by lot, with loops, dummies, devices across the rails, ends exchanged."""
+    chance = random.Random(seed)
+    base = circuit_of("rc_loaded")
+    nets = ["vdd", "vss", "inn", "inp", "out", "0", *(f"net{number}" for number in range(chance.randint(2, 6)))]
+    kinds = ["nmos", "pmos", "nmos", "pmos", "resistor", "capacitor", "isource", "vsource", "inductor"]
+    size = {"w": Expression.constant(1.0), "l": Expression.constant(0.5), "m": Expression.constant(1.0)}
+    devices = []
+    for number in range(chance.randint(3, 16)):
+        kind = chance.choice(kinds)
+        pins = "dgsb" if kind in TRANSISTORS else "pn"
+        values = size if kind in TRANSISTORS else {"value": Expression.constant(1e-6)}
+        name = f"{ {'nmos': 'xm', 'pmos': 'xm'}.get(kind, kind[0]) }{number}"
+        devices.append(Device(name, kind, {pin: chance.choice(nets) for pin in pins}, values=values))
+    circuit = with_devices(base, *devices)
+    schematic = automatic_schematic(circuit)
+    assert drawn_nets(schematic) == netlist_nets(circuit)
+    assert faults(schematic, circuit) == []
+    by_height = {y: net for net, y in schematic.rails.items()}
+    usual = {"pmos": by_height.get(0.0), "nmos": by_height.get(schematic.bottom)}
+    transistors = [device for device in devices if device.kind in TRANSISTORS]
+    noted = {d.name: f"bulk {d.nodes['b']}" for d in transistors if d.nodes["b"] not in (d.nodes["s"], usual[d.kind])}
+    assert schematic.notes == noted
 
 
-def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    """Whether two boxes (left, top, right, bottom) share a point."""
-    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+@pytest.mark.parametrize("name", [*list_circuits(), "rc_loaded"])
+def test_the_pictures_of_the_documentation_are_current(name: str) -> None:
+    """`zsgym circuits --schematic docs/images/circuits` draws them, and the example's likewise."""
+    circuit = circuit_of(name)
+    schematic = load_placement(circuit) or drawing_of(name, sizes=False)
+    picture = ROOT / "docs/images/circuits" / f"{name}.svg"
+    assert picture.read_text(encoding="utf-8") == schematic_file(schematic, circuit)
+    assert f"zsgym circuits {name} --schematic" in picture.read_text(encoding="utf-8")
 
 
-def test_a_circuit_without_a_placement_has_no_schematic() -> None:
-    assert load_schematic(load_circuit(EXAMPLE)) is None
+class TestPlacedByHand:
+    def test_a_placement_goes_before_the_program(self) -> None:
+        nmcf = load_circuit("nmcf")
+        assert load_schematic(nmcf).titles.keys() == {"bias", "stage 1", "stage 2", "stage 3"}
+        assert load_placement(load_circuit(EXAMPLE)) is None
 
-
-def test_a_placement_that_misses_a_device_is_refused(tmp_path: Path) -> None:
-    nmcf = load_circuit("nmcf")
-    text = (nmcf.directory / "nmcf.yaml").read_text().replace("../../netlists/nmcf.spice", "nmcf.spice")
-    (tmp_path / "circuits").mkdir()
-    (tmp_path / "circuits" / "mine.yaml").write_text(text)
-    (tmp_path / "circuits" / "nmcf.spice").write_text(nmcf.netlist_text)
-    (tmp_path / "schematics").mkdir()
-    placement = (nmcf.directory.parent / "schematics" / "nmcf.yaml").read_text().replace("  M12: ", "  M99: ")
-    (tmp_path / "schematics" / "mine.yaml").write_text(placement)
-    with pytest.raises(ConfigError, match="must place every device of mine and no other; look at M12, M99"):
-        load_schematic(load_circuit(tmp_path / "circuits" / "mine.yaml"))
+    def test_a_placement_that_misses_a_device_is_refused(self, tmp_path: Path) -> None:
+        nmcf = load_circuit("nmcf")
+        text = (nmcf.directory / "nmcf.yaml").read_text().replace("../../netlists/nmcf.spice", "nmcf.spice")
+        (tmp_path / "circuits").mkdir()
+        (tmp_path / "circuits" / "mine.yaml").write_text(text)
+        (tmp_path / "circuits" / "nmcf.spice").write_text(nmcf.netlist_text)
+        (tmp_path / "schematics").mkdir()
+        placement = (nmcf.directory.parent / "schematics" / "nmcf.yaml").read_text().replace("  M12: ", "  M99: ")
+        (tmp_path / "schematics" / "mine.yaml").write_text(placement)
+        with pytest.raises(ConfigError, match="must place every device of mine and no other; look at M12, M99"):
+            load_schematic(load_circuit(tmp_path / "circuits" / "mine.yaml"))

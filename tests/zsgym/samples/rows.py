@@ -20,7 +20,7 @@ def make_row(**changes: Any) -> Sample:
         "circuit": "nmcf",
         "netlist_hash": "0123456789abcdef",
         "sizing": {"W_gm3": 1.25, "M_gm3": 4, "cap1": 1e-12},
-        "conditions": AmplifierConditions().as_dict(),
+        "conditions": AmplifierConditions(step_low=0.3, step_high=0.5).as_dict(),
         "label": 1,
         "metrics": WORKING,
         "raw": {"vout": 0.72},

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import ClassVar
 
-from zsgym.classes.amplifier import figures, plain_deck, verdict
+from zsgym.classes.amplifier import figures, optional, plain_deck, verdict
 from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.metrics import METRICS
 from zsgym.classes.amplifier.testbench import AmplifierBench
 from zsgym.classes.amplifier.verdict import AmplifierPolicy
-from zsgym.classes.circuit_class import CircuitClass, Figure, Port, Sketch
+from zsgym.classes.circuit_class import Bench, CircuitClass, Figure, Port, Sketch
 from zsgym.classes.conditions import Conditions
 from zsgym.classes.testbench import Waves
 from zsgym.classes.verdict import Check, Failure, VerdictPolicy
@@ -32,6 +34,11 @@ class Amplifier(CircuitClass):
         Port("out", "output", None, ("vout", "vo", "output")),
     )
     metrics = METRICS
+    optional_metrics = optional.OPTIONAL_METRICS
+    closed_form: ClassVar = {
+        "gate_area": optional.gate_area,
+        "compensation_capacitance": optional.compensation_capacitance,
+    }
     conditions = AmplifierConditions
     policy = AmplifierPolicy
     reasons: ClassVar = {
@@ -49,6 +56,11 @@ class Amplifier(CircuitClass):
     ) -> AmplifierBench:
         """See `CircuitClass.bench`."""
         return AmplifierBench(_of_this_class(conditions), _policy(policy), self.idle_devices(circuit), complete)
+
+    def asking(self, bench: Bench, names: Sequence[str]) -> AmplifierBench:
+        """See `CircuitClass.asking`."""
+        assert isinstance(bench, AmplifierBench), bench
+        return replace(bench, asked=tuple(names))
 
     def checks(self, policy: VerdictPolicy) -> tuple[Check, ...]:
         """See `CircuitClass.checks`."""

@@ -89,6 +89,35 @@ def _between(values: Real, index: int, fraction: float) -> float:
     return float(values[index] + fraction * (values[index + 1] - values[index]))
 
 
+def reach(level: Real, gain_db: Real, floor_db: float) -> float:
+    """The level up to which a gain is kept: where it first falls below the floor.
+
+    :param level: (n,) levels in V, from the nominal one outwards. :param gain_db: (n,) gain at each of them.
+    :return: V, by straight lines between the points; the first level where the gain is never there, the last one where
+        it is never lost.
+    """
+    lost = np.flatnonzero(gain_db < floor_db)
+    if not lost.size:
+        return float(level[-1])
+    i = int(lost[0])
+    if i == 0:
+        return float(level[0])
+    return _between(level, i - 1, float((gain_db[i - 1] - floor_db) / (gain_db[i - 1] - gain_db[i])))
+
+
+def total_noise(frequency: Real, density: Real) -> float:
+    """Root mean square of noise between the first and the last frequency (Hz).
+
+    The power density follows a power law between two points, the integral of which is exact: 1/f noise needs no finer
+    sweep than white noise.
+    """
+    power, width = density[:-1] ** 2 * frequency[:-1], np.log(frequency[1:] / frequency[:-1])
+    exponent = 2.0 * np.log(density[1:] / density[:-1]) + width  # of frequency times power density, over the interval
+    flat = np.abs(exponent) < 1e-9
+    growth = np.where(flat, 1.0, np.expm1(exponent) / np.where(flat, 1.0, exponent))
+    return float(np.sqrt(np.sum(power * width * growth)))
+
+
 def step_response(time: Real, output: Real, step: Step, settling_band: float) -> Raw:
     """Slew rate, settling and residual ringing of a unity-gain step response.
 

@@ -5,11 +5,12 @@ A single copy of the amplifier serves for everything. Its loop is closed, and op
 signals show a live and stable amplifier.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from zsgym.classes.amplifier import optional
 from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.measurements import (
     SUPPLY_TEMPERATURE,
@@ -23,7 +24,7 @@ from zsgym.classes.amplifier.measurements import (
     temperature_coefficient,
 )
 from zsgym.classes.amplifier.stability import rightmost_pole
-from zsgym.classes.amplifier.verdict import AmplifierPolicy
+from zsgym.classes.amplifier.verdict import AmplifierPolicy, checks
 from zsgym.classes.testbench import (
     POLES,
     Capacitor,
@@ -38,6 +39,7 @@ from zsgym.classes.testbench import (
     VoltageSource,
     Waves,
 )
+from zsgym.classes.verdict import first_missed
 
 _RISE, _FALL, _END = 1e-6, 201e-6, 401e-6
 """Edges and end of the published input pulse, s."""
@@ -67,8 +69,11 @@ def input_step(conditions: AmplifierConditions) -> Step:
     return Step(low, high, _RISE, _FALL, _END)
 
 
-def amplifier_testbench(conditions: AmplifierConditions, max_points: int) -> Testbench:
-    """Elements and stages. `temperature` and `temperature_coarse` are alternatives."""
+def amplifier_testbench(conditions: AmplifierConditions, max_points: int, asked: Sequence[str] = ()) -> Testbench:
+    """Elements and stages. `temperature` and `temperature_coarse` are alternatives.
+
+    :param asked: optional metrics, which add their stages at the end.
+    """
     step = input_step(conditions)
     pulse = Pulse(step.low, step.high, step.rise, step.fall)
     return Testbench(
@@ -87,6 +92,7 @@ def amplifier_testbench(conditions: AmplifierConditions, max_points: int) -> Tes
             Stage("temperature_coarse", _sweeps("_coarse", _COARSE)),
             Stage("reading", (_reading(conditions.temperature),)),
             Stage("transient", (Transient("transient", ("out",), step.end, MAX_TIME_STEP, max_points),)),
+            *optional.stages(asked, conditions),
         ),
     )
 
@@ -123,18 +129,21 @@ def _reading(temperature: float) -> TemperatureSweep:
 class AmplifierBench:
     """One case of an amplifier: see `zsgym.classes.circuit_class.Bench`.
 
-    idle: transistors that carry no current by construction. complete: run the step response of failures, too.
+    idle: transistors that carry no current by construction. complete: run the step response of failures, too. asked:
+    optional metrics that are measured of an amplifier that works.
     """
 
     conditions: AmplifierConditions
     policy: AmplifierPolicy
     idle: frozenset[str] = frozenset()
     complete: bool = False
+    asked: tuple[str, ...] = ()
 
     @property
     def testbench(self) -> Testbench:
         """See `amplifier_testbench`."""
-        return amplifier_testbench(self.conditions, _PUBLISHED_TIME_POINTS if self._wants_numbers else MAX_TIME_POINTS)
+        max_points = _PUBLISHED_TIME_POINTS if self._wants_numbers else MAX_TIME_POINTS
+        return amplifier_testbench(self.conditions, max_points, self.asked)
 
     def prepare(self) -> None:
         """See `Bench.prepare`."""
@@ -153,10 +162,12 @@ class AmplifierBench:
                 return self.conditions.temperature != PUBLISHED_TEMPERATURE
             case "transient":
                 return self._is_live(raw) or self._wants_numbers or self.complete
-        return True
+        return not optional.is_optional(stage) or self._works(raw)
 
     def measure(self, stage: str, waves: Waves, devices: Mapping[str, Mapping[str, float]]) -> Raw:
         """See `Bench.measure`."""
+        if optional.is_optional(stage):
+            return optional.measure(stage, waves, self.conditions)
         match stage:
             case "operating_point":
                 return self._bias(waves, devices)
@@ -180,6 +191,10 @@ class AmplifierBench:
             and raw["gbw"] is not None
             and (raw["max_pole_real"] or 0.0) <= self.policy.max_pole_real
         )
+
+    def _works(self, raw: Mapping[str, float | None]) -> bool:
+        """The verdict, once everything that it rests on has been measured."""
+        return first_missed(checks(self.policy), {**raw, "converged": 1.0}) is None
 
     def _bias(self, waves: Waves, devices: Mapping[str, Mapping[str, float]]) -> Raw:
         output = float(np.real(waves["operating_point"]["out"][0]))

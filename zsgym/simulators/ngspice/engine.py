@@ -25,7 +25,18 @@ DEVICE_QUANTITIES = ("id", "gm", "gds", "gmbs", "vth", "vdsat", "vds", "vgs", "v
 OLDEST_VERSION = 39
 INSTALL_HINT = f"install it with: apt-get install ngspice libngspice0 (version {OLDEST_VERSION} or newer)"
 
-_NON_CONVERGENCE = ("iteration limit reached", "timestep too small", "matrix is singular")
+SETTINGS = ("set num_threads=1", "optran 1 1 1 0 0 0")
+"""Commands before the first circuit. Debian's build solves BSIM4 with OpenMP threads, which spin against those of other
+workers. The second leaves out ngspice's last resort for an operating point, a transient from power-up: it is the one
+analysis whose effort nothing bounds in points or iterations (24 s of processor time for one oscillating amplifier, and
+again at every temperature), and where it ends is often not an operating point, so that nothing can start from it."""
+
+_NON_CONVERGENCE = (
+    "iteration limit reached",
+    "too many iterations without convergence",
+    "timestep too small",
+    "matrix is singular",
+)
 """Reasons for giving up that are about the circuit equations; others (out of memory, a pause) are not."""
 
 _REFUSAL = re.compile(

@@ -47,7 +47,8 @@ class BenchJob:
     def run(self, engine: Engine) -> Measurement | None:
         """Run the stages that the bench wants, and measure them; None when a model card refuses a transistor's size.
 
-        Non-convergence ends the evaluation with what was measured until then and `converged` at 0.
+        Non-convergence ends the evaluation with what was measured until then and `converged` at 0, unless the stage is
+        one on which no verdict rests: then its measurements are None.
         """
         run = _Run(self, engine)
         try:
@@ -74,6 +75,14 @@ class _Run:
         self._cold = True
 
     def stage(self, stage: Stage) -> None:
+        try:
+            self._stage(stage)
+        except NonConvergenceError:
+            if not stage.optional:
+                raise
+            self.result.raw |= dict.fromkeys(stage.optional)
+
+    def _stage(self, stage: Stage) -> None:
         started = clock.perf_counter()
         nodes = self.job.netlist.nets if self._cold else {}
         analyses = {wanted.name: self.translator.analysis(wanted, nodes) for wanted in stage.analyses}

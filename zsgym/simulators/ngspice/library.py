@@ -17,6 +17,7 @@ from zsgym.base.errors import SimulatorCrashError, SimulatorMissingError, Simula
 from zsgym.simulators.ngspice.engine import (
     DEVICE_QUANTITIES,
     INSTALL_HINT,
+    SETTINGS,
     Analysis,
     Vector,
     Vectors,
@@ -79,8 +80,8 @@ class LibraryEngine:
         self._callbacks = (_SendText(self._on_text), _ControlledExit(self._on_exit))
         send, leave = self._callbacks
         self._library.ngSpice_Init(send, None, leave, None, None, None, None)
-        # Debian's build solves BSIM4 with OpenMP threads, which spin against those of other workers.
-        self._command("set num_threads=1")
+        for setting in SETTINGS:
+            self._command(setting)
         self._command("version -s")
         self.version = find_version("\n".join(self._messages), str(self._library._name))
 

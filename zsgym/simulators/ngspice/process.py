@@ -24,6 +24,7 @@ from zsgym.base.errors import SimulatorCrashError, SimulatorMissingError, Simula
 from zsgym.simulators.ngspice.engine import (
     DEVICE_QUANTITIES,
     INSTALL_HINT,
+    SETTINGS,
     Analysis,
     Vector,
     Vectors,
@@ -89,7 +90,7 @@ class ProcessEngine:
         """See `Engine.run`."""
         with self._work_folder() as work:
             # A .spiceinit in the working folder takes precedence over the user's own, which could change any option.
-            (work / ".spiceinit").write_text("set num_threads=1\n")
+            (work / ".spiceinit").write_text("".join(f"{setting}\n" for setting in SETTINGS))
             (work / "deck.cir").write_text("\n".join([*deck[:-1], *_control(analyses), deck[-1], ""]))
             complaints = self._launch(work, "-b", "deck.cir")
             check_carried_out(complaints)

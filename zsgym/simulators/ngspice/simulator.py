@@ -1,5 +1,6 @@
 """The ngspice backend behind the `Simulator` contract."""
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -47,6 +48,12 @@ class NgspiceSimulator:
         self._keep_waveforms = keep_waveforms
         self._pool = WorkerPool(workers, WorkerOptions(engine, executable, timeout_s))
 
+    def for_circuit(self, circuit: Circuit, policy: str = DEFAULT_VERDICT) -> "NgspiceSimulator":
+        """A simulator of another circuit that uses the same workers: to close either ends those of both."""
+        other = copy.copy(self)
+        other.circuit, other.policy = circuit, circuit.policy(policy)
+        return other
+
     @property
     def provenance(self) -> Mapping[str, str]:
         """Version of ngspice, and a hash of the models at the default corner, which names the model library."""
@@ -62,16 +69,24 @@ class NgspiceSimulator:
         With `keep_waveforms`, each measurement holds the waves of every analysis that ran, by the names of the class's
         testbench; the first operating point has a value (V) for every net of the circuit.
         """
-        jobs = [self._job(case.sizing, case.conditions) for case in cases]
-        answers = iter(self._pool.map([job for job in jobs if job is not None], fail_fast=errors == "raise"))
-        return [None if job is None else next(answers) for job in jobs]
+        asked = cases.circuit.asked_of_simulators
+        jobs = [self._job(case.sizing, case.conditions, asked) for case in cases]
+        found = iter(self._pool.map([job for job in jobs if job is not None], fail_fast=errors == "raise"))
+        answers = [None if job is None else next(found) for job in jobs]
+        if cases.circuit.asked:
+            for sizing, answer in zip(cases.sizings, answers, strict=True):
+                if isinstance(answer, Measurement):
+                    answer.raw |= cases.circuit.closed_form(sizing)
+        return answers
 
-    def _job(self, sizing: Mapping[str, float], conditions: Any) -> BenchJob | None:
+    def _job(self, sizing: Mapping[str, float], conditions: Any, asked: tuple[str, ...]) -> BenchJob | None:
         netlist = size_netlist(self.circuit, sizing, load_corner(conditions.corner))
         if netlist is None:
             return None
         complete = self._keep_waveforms
         bench = self.circuit.circuit_class.bench(self.circuit.subcircuit, conditions, self.policy, complete=complete)
+        if asked:
+            bench = self.circuit.circuit_class.asking(bench, asked)
         return BenchJob(netlist, bench, complete)
 
     def outcome(self, answer: Measurement | SimulatorError | None) -> Outcome:

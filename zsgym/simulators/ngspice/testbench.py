@@ -68,6 +68,7 @@ class Translator:
             self._defaults[f"{self._source(element.name)} ac"] = "0"
             if isinstance(element, bench.LoopProbe):
                 self._defaults[f"f_{element.name} gain"] = "0"
+                self._defaults[f"{self._source(element.name)} dc"] = "0"
             else:
                 self._defaults[f"{self._source(element.name)} dc"] = repr(float(element.dc))
 
@@ -97,6 +98,10 @@ class Translator:
                 settings |= self._levels(wanted.levels)
             case bench.OperatingPoint():
                 settings |= self._levels(wanted.levels)
+            case bench.SourceSweep():
+                # Stated before and after, since a sweep that is given up leaves its source where it was.
+                source = f"{self._source(wanted.source)} dc"
+                settings[source] = self._defaults[source]
             case bench.Noise():
                 settings |= {f"{self._source(wanted.source)} ac": "1"}
         return settings

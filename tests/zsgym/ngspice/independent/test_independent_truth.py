@@ -36,7 +36,9 @@ SAMPLE = (
     ("nmcnr-robust", "tt"),
     ("nmcnr-robust", "ss"),
     ("nmcf-optimised-4", "ss"),
+    ("miller_n-by_hand", "tt"),  # steps around its common mode
 )
+CIRCUITS = ("nmcf", "nmcnr", "ota5t", "miller_p", "miller_n", "telescopic", "folded_cascode")
 POLES_SAMPLE = (("nmcnr-robust", "tt"), ("nmcnr-fast-3", "tt"))
 """A fit puts a pole where the sweep does not see into the first, which is stable; the second is not, at 150 MHz."""
 RISES, FALLS = 1e-6, 201e-6
@@ -86,7 +88,7 @@ Simulate = Callable[[Design, str], Zsgym]
 
 def _designs() -> tuple[dict[str, Design], dict[str, Design]]:
     """Those that work at tt, and those whose poles are easily misjudged."""
-    circuits = {name: load_circuit(name) for name in ("nmcf", "nmcnr")}
+    circuits = {name: load_circuit(name) for name in CIRCUITS}
     known = {f"{n}-{k}": Design(c, dict(sizing)) for n, c in circuits.items() for k, sizing in c.known_good.items()}
     kept = json.loads(GOLDEN.read_text(encoding="utf-8"))
     made, stable_or_not = (

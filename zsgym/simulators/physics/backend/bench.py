@@ -172,7 +172,10 @@ class Batch:
                     break
                 except NotSolvedError as error:
                     for row in rows[error.rows]:
-                        self.answers[row].solved = False
+                        if stage.optional:
+                            self.answers[row].raw |= dict.fromkeys(stage.optional)
+                        else:
+                            self.answers[row].solved = False
                     rows = np.delete(rows, error.rows)
                 except UnsupportedError:
                     for row in rows:
