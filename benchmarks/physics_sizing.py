@@ -3,9 +3,9 @@
     python benchmarks/physics_sizing.py                        # every problem, five seeds: an hour of one quiet core
     python benchmarks/physics_sizing.py --problems smc --seeds 1
 
-Nothing is trained and no known-good sizing is used: a search from scratch on the physics backend, whose proposals ngspice
-verifies (`zsgym size --method physics --from-scratch`). Solved sizings are counted beside simulations; the processor's
-time is that of the search, without ngspice. Runs that are in the JSON already are not repeated.
+Nothing is trained and no known-good sizing is used: a search from scratch on the physics backend, whose proposals
+ngspice verifies (`zsgym size --method physics --from-scratch`). Solved sizings are counted beside simulations; the
+processor's time is that of the search, without ngspice. Runs that are in the JSON already are not repeated.
 
 Writes physics_sizing.json.
 """
