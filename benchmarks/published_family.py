@@ -48,7 +48,7 @@ def _after(source: str) -> str:
     return "-" if found is None else f"{found[1]}, {found[2]}"
 
 
-def family_specs() -> str:
+def specs() -> str:
     """The default specs of every shipped amplifier."""
     header = ["name", *(f"`{metric}`" for metric in _SHOWN)]
     rows = []
@@ -60,7 +60,7 @@ def family_specs() -> str:
     return table(header, rows)
 
 
-def frozen_specs() -> str:
+def frozen() -> str:
     """How the specs came about: rows, search, and whether the conditions hold."""
     rows = [
         [
@@ -88,7 +88,7 @@ def _scouted(entry: dict[str, Any]) -> str:
     return f", after a scout of {entry['scouting']:,}" if entry.get("scouting") else ""
 
 
-def family_searches() -> str:
+def searches() -> str:
     """What CMA-ES on ngspice needs, circuit by circuit; nothing before the benchmark was run."""
     if not (RESULTS / "amplifier_family.json").is_file():
         return "The benchmark has not been run yet."

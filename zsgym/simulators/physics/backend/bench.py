@@ -22,6 +22,7 @@ from zsgym.classes import testbench as tb
 from zsgym.classes.circuit_class import Bench
 from zsgym.classes.testbench import POLES, Analysis, Stage, Testbench, Wave
 from zsgym.simulators.physics import listing
+from zsgym.simulators.physics.backend.noisy import noise_of
 from zsgym.simulators.physics.backend.sizes import Sizes
 from zsgym.simulators.physics.backend.steps import Transients
 from zsgym.simulators.physics.solver import OperatingPoints, SmallSignals, linearise, operating_points
@@ -39,7 +40,7 @@ _SHORT = 24
 """Points of a sweep that is solved at all of them."""
 
 
-SUPPORTED = (tb.OperatingPoint, tb.TemperatureSweep, tb.SourceSweep, tb.SmallSignal, tb.Transient)
+SUPPORTED = (tb.OperatingPoint, tb.TemperatureSweep, tb.SourceSweep, tb.SmallSignal, tb.Noise, tb.Transient)
 """Analyses that are known here."""
 
 
@@ -172,10 +173,7 @@ class Batch:
                     break
                 except NotSolvedError as error:
                     for row in rows[error.rows]:
-                        if stage.optional:
-                            self.answers[row].raw |= dict.fromkeys(stage.optional)
-                        else:
-                            self.answers[row].solved = False
+                        self.answers[row].solved = False
                     rows = np.delete(rows, error.rows)
                 except UnsupportedError:
                     for row in rows:
@@ -185,11 +183,22 @@ class Batch:
         return self.answers
 
     def _stage(self, stage: Stage, rows: Rows) -> None:
-        found = {analysis.name: self._analyse(analysis, rows) for analysis in stage.analyses}
-        for place, row in enumerate(rows):
+        for analysis in stage.analyses:
+            waves, solved = self._solved(analysis, rows) if stage.optional else (self._analyse(analysis, rows), rows)
+            for place, row in enumerate(solved):
+                self.answers[row].waves |= {analysis.name: _View(waves, place)}
+        for row in rows:
             answer = self.answers[row]
-            answer.waves |= {name: _View(waves, place) for name, waves in found.items()}
             answer.raw |= self.bench.measure(stage.name, answer.waves, answer.devices)
+
+    def _solved(self, analysis: Analysis, rows: Rows) -> tuple[_Waves, Rows]:
+        """The waves of those cases that have a solution, and which ones they are: of a stage that needs none."""
+        while rows.size:
+            try:
+                return self._analyse(analysis, rows), rows
+            except NotSolvedError as error:
+                rows = np.delete(rows, error.rows)
+        return _Waves({}), rows
 
     def _analyse(self, wanted: Analysis, rows: Rows) -> _Waves:
         match wanted:
@@ -201,6 +210,8 @@ class Batch:
                 return self._source_sweep(wanted, rows)
             case tb.SmallSignal():
                 return self._small_signal(wanted, rows)
+            case tb.Noise():
+                return self._noise(wanted, rows)
             case tb.Transient() if self._transients:
                 return self._transient(wanted, rows)
         raise UnsupportedError(type(wanted).__name__)
@@ -287,16 +298,7 @@ class Batch:
     def _small_signal(self, wanted: tb.SmallSignal, rows: Rows) -> _Waves:
         gain = {f"f.{loop}": -1.0 for loop in wanted.open_loops}
         signals = linearise(self._at(rows, wanted.levels), gain=gain)
-        right = np.zeros((self.system.size + 1, 1))
-        for name, amplitude in wanted.stimuli.items():
-            element = self.system.elements[f"t.{name}"]
-            if element.kind == "vsource":
-                right[self.system.branch(element.name), 0] += amplitude
-            else:
-                above, below = (self.system.place(node) if node != "0" else -1 for node in element.nodes)
-                right[above, 0] -= amplitude
-                right[below, 0] += amplitude
-                right[-1, 0] = 0.0
+        right = self._stimulus(wanted.stimuli)
         frequency = _frequencies(wanted)
         response = _Once(lambda: signals.answers(right, frequency)[:, :, :, 0])
 
@@ -308,6 +310,35 @@ class Batch:
             waves["frequency"] = _now(np.broadcast_to(frequency, (len(rows), len(frequency))))
         waves[POLES] = lambda: _poles(signals)
         return _Waves(waves)
+
+    def _stimulus(self, stimuli: Mapping[str, float]) -> Floats:
+        """(unknowns + 1, 1) right-hand side of some sources at once."""
+        right = np.zeros((self.system.size + 1, 1))
+        for name, amplitude in stimuli.items():
+            element = self.system.elements[f"t.{name}"]
+            if element.kind == "vsource":
+                right[self.system.branch(element.name), 0] += amplitude
+            else:
+                above, below = (self.system.place(node) if node != "0" else -1 for node in element.nodes)
+                right[above, 0] -= amplitude
+                right[below, 0] += amplitude
+                right[-1, 0] = 0.0
+        return right
+
+    def _noise(self, wanted: tb.Noise, rows: Rows) -> _Waves:
+        points = self._base(rows)
+        frequency = _frequencies(wanted)
+        stimulus = self._stimulus({wanted.source: 1.0})
+        densities = noise_of(points, self._devices[rows], stimulus, self._place(wanted.output), frequency)
+        output = np.sqrt(np.stack([density for density, _ in densities]))
+        gain = np.stack([gain for _, gain in densities])
+        return _Waves(
+            {
+                "frequency": _now(np.broadcast_to(frequency, output.shape)),
+                "output": _now(output),
+                "input": _now(output / np.maximum(gain, 1e-300)),
+            }
+        )
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -408,10 +439,10 @@ def _poles(signals: SmallSignals) -> list[Wave]:
 
 
 def _steps(start: float, stop: float, step: float) -> Floats:
-    return start + step * np.arange(math.floor((stop - start) / step + 1e-6) + 1)
+    return np.asarray(start + step * np.arange(math.floor((stop - start) / step + 1e-6) + 1), dtype=np.float64)
 
 
-def _frequencies(wanted: tb.SmallSignal) -> Floats:
+def _frequencies(wanted: tb.SmallSignal | tb.Noise) -> Floats:
     if wanted.start == wanted.stop:
         return np.array([wanted.start])
     points = math.floor(wanted.per_decade * math.log10(wanted.stop / wanted.start) + 1e-6) + 1

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsgym import __version__
-from zsgym.base.errors import NotCoveredError, UndecidedError
+from zsgym.base.errors import UndecidedError
 from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
 from zsgym.circuits.geometry import inside_models
 from zsgym.classes import Conditions, Failure
 from zsgym.classes.circuit_class import Bench
-from zsgym.classes.testbench import Noise, Testbench
+from zsgym.classes.testbench import Testbench
 from zsgym.classes.verdict import first_shown
 from zsgym.pdk import models_hash
 from zsgym.simulators.base import Errors
@@ -39,7 +39,6 @@ class PhysicsSimulator:
     :param circuit: which circuit. :param policy: name of the circuit's verdict policy.
     :param transient: also follow the step response. Without it a sizing that fails for small signals is answered, and
         any other is undecided.
-    :raises NotCoveredError: the circuit is asked for an optional metric that needs an analysis of noise.
 
     Answers are predictions: rows of a log wait for ngspice as those of a surrogate do. A sizing for which an equation
     has no solution is `undecided`, never a failure.
@@ -54,12 +53,6 @@ class PhysicsSimulator:
         self.solved = 0
         """Cases that were answered so far."""
         self._systems: dict[tuple[object, ...], System] = {}
-        if unanswered := self._unanswered():
-            raise NotCoveredError(
-                f"the physics backend does not compute {', '.join(unanswered)}, which is asked for: use "
-                'backend="ngspice" (on the command line --backend ngspice), or drop the spec (a target of None; on the '
-                "command line none)"
-            )
 
     @staticmethod
     def why_not(circuit: Circuit) -> str | None:
@@ -67,13 +60,7 @@ class PhysicsSimulator:
         bench = circuit.circuit_class.bench(circuit.subcircuit, circuit.conditions, circuit.policy(DEFAULT_VERDICT))
         analyses = [analysis for stage in bench.testbench.stages for analysis in stage.analyses]
         unknown = sorted({type(analysis).__name__ for analysis in analyses if not isinstance(analysis, SUPPORTED)})
-        if unknown:
-            return f"the physics backend knows no analysis {', '.join(unknown)}"
-        try:
-            PhysicsSimulator(circuit)
-        except NotCoveredError as error:
-            return str(error)
-        return None
+        return f"the physics backend knows no analysis {', '.join(unknown)}" if unknown else None
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -119,14 +106,6 @@ class PhysicsSimulator:
         circuit_class, asked = self.circuit.circuit_class, self.circuit.asked_of_simulators
         bench = circuit_class.bench(self.circuit.subcircuit, conditions, self.policy, complete=complete)
         return circuit_class.asking(bench, asked) if asked else bench
-
-    def _unanswered(self) -> list[str]:
-        """The metrics asked for that need an analysis which this backend does not have."""
-        if not self.circuit.asked_of_simulators:
-            return []
-        stages = self._bench(self.circuit.conditions).testbench.stages
-        noisy = [stage for stage in stages if any(isinstance(analysis, Noise) for analysis in stage.analyses)]
-        return [name for stage in noisy for name in stage.optional if name in self.circuit.asked]
 
     def _system(self, testbench: Testbench) -> System:
         """The wiring: whatever the conditions, it is the same as long as the testbench's elements are."""
