@@ -198,6 +198,17 @@ def test_a_data_set_has_columns_for_them(nmcf: Circuit, tmp_path: Path) -> None:
     assert "optional_metrics" not in Plan(nmcf, 60).configuration()
 
 
+def test_what_a_surrogate_computed_is_there_when_ngspice_has_answered(nmcf: Circuit, tmp_path: Path) -> None:
+    env = SizingEnv(nmcf, targets={"gate_area": 1e-9}, log=tmp_path / "log")
+    env.reset(seed=1, options={"sizing": "robust"})
+    env.close()
+    relabel.answer_queue(tmp_path / "log", lambda circuit, _: Asked(circuit, always_works=True), progress=False)
+    predicted, simulated = read_samples(tmp_path / "log")
+    assert predicted.predicted
+    assert not simulated.predicted
+    assert simulated.metrics["gate_area"] == predicted.metrics["gate_area"] == pytest.approx(6.217165e-10)
+
+
 def test_judging_anew_keeps_them(nmcf: Circuit) -> None:
     (outcome,) = Asked(nmcf, always_works=True).simulate(
         nmcf.asking(["output_swing", "icmr"]).cases([nmcf.known_good["robust"]])
