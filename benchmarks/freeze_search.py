@@ -4,6 +4,7 @@ Everything that ngspice has answered is kept in two files per circuit, so that a
 stopped: `rows.jsonl` (targeted sampling) and `search.jsonl` (one line per generation).
 """
 
+import copy
 import json
 import math
 import sys
@@ -77,6 +78,12 @@ class Rows:
         }
         self.rows.append(row)
         append(self.path, row)
+
+    def first(self, count: int) -> "Rows":
+        """The first of these rows, on their own."""
+        part = copy.copy(self)
+        part.rows = self.rows[:count]
+        return part
 
     @property
     def working(self) -> list[dict[str, Any]]:

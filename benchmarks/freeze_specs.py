@@ -30,14 +30,16 @@ from zsgym.base.files import write_text
 from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.simulators.outcome import Outcome
 
-KEPT = ("nmcf", "nmcnr")
-"""Circuits whose specs are the published ones, or were stated with version 0.1."""
+KEPT = ("nmcf", "nmcnr", "folded_cascode", "miller_n", "miller_p", "ota5t", "telescopic")
+"""Circuits whose specs stand already: the published ones, those of version 0.1, and those of hand calculations."""
 RELAXED = 0.1
 """How much of its value a spec gives way, in the metric's unit: a margin of about 0.05 for every metric alike."""
 LEAST_BEYOND = 6
 """Metrics of the specs that must be better than the 75th percentile of the working rows."""
 CHECKED_ROWS = 1000
 """Rows of which none may meet all specs."""
+_FEW = 4
+"""Working rows from which a yardstick can be made."""
 _SIZE_DIGITS = 3
 _SPEC_DIGITS = 2
 RESULT = "frozen_specs.json"
@@ -53,11 +55,18 @@ def main() -> None:
     )
     parser.add_argument("--simulations", type=int, default=200, help="of the search (default: %(default)s)")
     parser.add_argument(
+        "--most",
+        type=int,
+        default=1000,
+        help="simulations after which a search ends whose specs are not hard enough yet (default: %(default)s)",
+    )
+    parser.add_argument(
         "--scout",
         type=int,
-        default=0,
+        default=1000,
         metavar="N",
-        help="first look for a sizing that works, with at most N simulations, and draw rows around it",
+        help=f"where fewer than {_FEW} of the first rows work: look for one that does, with at most N simulations, and "
+        "draw the rows anew, some of them around it (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeze"), help="folder of everything simulated")
@@ -79,26 +88,34 @@ def run(arguments: argparse.Namespace) -> None:
     print(table({name: entries[name] for name in names}))
     if arguments.write:
         for name in names:
-            write_specs(load_circuit(name), entries[name])
+            if entries[name]["specs"] is not None:
+                write_specs(load_circuit(name), entries[name])
 
 
 def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[str, Any]:
     """The frozen specs of one circuit and how they came about."""
     circuit, folder = unknown_circuit(name), arguments.runs / name
     with evaluator_of(circuit) as evaluator:
-        scouted = {"simulations": 0, "sizing": None}
-        if arguments.scout:
-            scouted = scout(circuit, evaluator, folder / "scout.json", arguments.seed, arguments.scout)
-            circuit = starting_at(circuit, scouted["sizing"])
+        scouted: dict[str, Any] = {"simulations": 0, "sizing": None}
         rows = Rows(circuit, folder / "rows.jsonl")
         rows.extend(evaluator, arguments.rows_first, arguments.seed)
-        first = Rows(circuit, folder / "rows.jsonl")
-        first.rows = rows.rows[: arguments.rows_first]
+        if len(rows.first(arguments.rows_first).working) < _FEW:
+            scouted = scout(circuit, evaluator, folder / "scout.jsonl", arguments.seed, arguments.scout)
+            rows = Rows(starting_at(circuit, scouted["sizing"]), folder / "rows-scouted.jsonl")
+            rows.extend(evaluator, arguments.rows_first, arguments.seed)
+        first = rows.first(arguments.rows_first)
+        if not first.working:
+            return _nothing(rows, scouted["simulations"], arguments.seed)
         search = Search(first, evaluator, folder / "search.jsonl", arguments.seed)
         search.run(arguments.simulations)
         rows.extend(evaluator, rows_wanted, arguments.seed)
-        sizing = rounded(circuit, search.best[1])
-        outcomes = search.at_supplies(sizing)
+        for goal in range(arguments.simulations, max(arguments.most, arguments.simulations) + 1, arguments.simulations):
+            search.run(goal)
+            sizing = rounded(circuit, search.best[1])
+            outcomes = search.at_supplies(sizing)
+            specs = _specs(rows, outcomes)
+            if len(specs["beyond"]) >= LEAST_BEYOND:
+                break
     entry = {
         "rows": len(rows.rows),
         "working_share": rows.share,
@@ -112,7 +129,21 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         "metrics": {f"{supply:g}": outcome.metrics for supply, outcome in outcomes.items()},
         "quartiles": quartiles(rows),
     }
-    return entry | _specs(rows, outcomes)
+    return entry | specs
+
+
+def _nothing(rows: Rows, scouting: int, seed: int) -> dict[str, Any]:
+    """The entry of a circuit of which no sizing was found that works."""
+    count = len(rows.rows)
+    entry: dict[str, Any] = {"rows": count, "working_share": 0.0, "rows_before_search": count, "scouting": scouting}
+    return entry | {
+        "simulations": 0,
+        "seed": seed,
+        "supplies": [],
+        "specs": None,
+        "beyond": [],
+        "rows_that_meet_all": None,
+    }
 
 
 def _specs(rows: Rows, outcomes: Mapping[float, Outcome]) -> dict[str, Any]:
@@ -212,7 +243,7 @@ def _known_good(entry: Mapping[str, Any]) -> str:
             "# Sizings that were simulated and work, with the supplies (V) at which that was verified.",
             "known_good:",
             "  robust:",
-            "    description: meets every target at the nominal supply, and works at each of these",
+            "    description: works at each of these supplies, and at the nominal one a tenth better than every spec",
             f"    supplies: [{supplies}]",
             "    sizing: {",
             *_wrapped([f"{name}: {value:g}," for name, value in entry["sizing"].items()], "      ", 118),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zsgym.circuits import list_circuits
+from zsgym.circuits import list_circuits, load_circuit
 from zsgym.envs.registration import env_id
 
 ALWAYS = ("nmcf", "nmcnr")
@@ -28,3 +28,15 @@ def each_environment() -> list[Any]:
         env_id(name) if name in ALWAYS else pytest.param(env_id(name), marks=pytest.mark.another_circuit)
         for name in list_circuits()
     ]
+
+
+def one_of_each_class() -> list[Any]:
+    """The same, but of every class one circuit only is always tested."""
+    always = [next(name for name in ALWAYS if load_circuit(name).circuit_class is found) for found in _classes()]
+    return [
+        name if name in always else pytest.param(name, marks=pytest.mark.another_circuit) for name in list_circuits()
+    ]
+
+
+def _classes() -> list[Any]:
+    return list(dict.fromkeys(load_circuit(name).circuit_class for name in ALWAYS))

@@ -33,9 +33,10 @@ from zsgym.simulators.base import Errors
 from zsgym.simulators.ngspice.engine import NonConvergenceError
 from zsgym.simulators.ngspice.job import BenchJob, _Run
 from zsgym.simulators.outcome import Outcome
-from zsgym.sizing import Problem, choose, size
+from zsgym.sizing import Problem, choose, problem, size
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.models import installed_models
+from zsgym.sizing.tradeoff import Tradeoff
 
 FIVE = Path(__file__).parent / "sizing" / "five"
 MEASURED = {"input_noise": 1e-7, "input_noise_rms": 1e-4, "output_swing": 1.2, "icmr": math.nan}
@@ -246,6 +247,27 @@ def test_specs_that_no_model_knows_are_searched_for_in_ngspice(nmcf: Circuit) ->
         Belief(model.model, nmcf, {"icmr": 1.0})
 
 
+def test_a_front_asks_for_its_metrics(nmcf: Circuit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(problem, "make_simulator", lambda *_, **__: Asked(nmcf, always_works=True))
+    result = size(nmcf, {"power": None}, pareto=("power", "output_swing"), budget=40, log=False)
+    assert result.circuit.asked == ("output_swing",)
+    assert result.tradeoff is not None
+    assert result.tradeoff.front is not None
+    assert {point.metrics["output_swing"] for point in result.tradeoff.front.points} == {1.2}
+    result.write(tmp_path / "designs.json")
+
+
+def test_what_is_not_known_is_on_no_front(nmcf: Circuit, tmp_path: Path) -> None:
+    asked = Problem(nmcf, backend=Asked(nmcf, always_works=True), targets={"icmr": 1.0, "gate_area": 1e-9})
+    designs = asked.evaluate(np.random.default_rng(1).uniform(-1.0, 1.0, (20, asked.dimension)))
+    for pair in (("power", "icmr"), ("power", "gate_area")):
+        tradeoff = Tradeoff.of(asked.circuit, designs, asked.targets, pair)
+        assert tradeoff is not None
+        assert tradeoff.front is not None
+        assert "NaN" not in tradeoff.model_dump_json()
+        assert bool(tradeoff.front.points) == (pair[1] == "gate_area")
+
+
 # --- what people read -----------------------------------------------------------------------------------------------
 
 
@@ -286,10 +308,11 @@ def test_a_stage_on_which_nothing_rests_need_not_converge(nmcf: Circuit) -> None
 
     run = _Run(BenchJob(Netlist(), bench), Engine())  # type: ignore[arg-type]
     run._cold = False
-    *_, transient, noise, swing = bench.testbench.stages
+    *_, transient, swing, noise = bench.testbench.stages
     run.stage(noise)
     run.stage(swing)
     assert run.result.raw == {"converged": 0.0, **dict.fromkeys(("input_noise", "input_noise_rms", "output_swing"))}
+    assert run.waves == {}
     with pytest.raises(NonConvergenceError):
         run.stage(transient)
 
@@ -297,10 +320,10 @@ def test_a_stage_on_which_nothing_rests_need_not_converge(nmcf: Circuit) -> None
 @pytest.mark.ngspice
 def test_the_command_line_measures_what_it_is_asked_for(run: Run, tmp_path: Path) -> None:
     command = ["simulate", "nmcf", "--known-good", "robust", "--json"]
-    code, out, err = run(*command, "--metrics", "output_swing,gate_area")
+    code, out, err = run(*command, "--metrics", "all")
     assert code == 0, err
     metrics = json.loads(out)["outcomes"][0]["metrics"]
-    assert list(metrics) == [*METRICS.names, "output_swing", "gate_area"]
+    assert list(metrics) == list(load_circuit("nmcf").circuit_class.all_metrics.names)
     assert metrics["output_swing"] == pytest.approx(1.33, abs=0.01)
     plain = json.loads(run(*command)[1])["outcomes"][0]["metrics"]
     assert plain == {name: metrics[name] for name in METRICS.names}, "to the bit"

@@ -61,6 +61,8 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     | n+2K ... n+3K-1 | n+22 ... n+32   | targets on the scale of the metrics | -1  | 1   | the targets all the same |
     | n+3K            | n+33            | validity: does the circuit work?    | 0   | 1   | 0                        |
 
+    A target on an optional metric, `targets={"output_swing": 1.2}`, adds it to the K metrics of the environment.
+
     Metrics, margins and targets are in the order of the circuit's metrics (`circuit.metrics`), on their
     scales (`metric.scale`, linear for decibels and degrees, logarithmic for the others). Where there is
     no spec the target is the bad end of the scale, which asks for nothing.

@@ -39,8 +39,8 @@ from zsgym.sizing.from_specs import Notify, checked_seed
 from zsgym.sizing.problem import Problem
 from zsgym.sizing.result import SizingResult
 
-BUDGET = 2000
-"""Simulations unless told otherwise."""
+_EACH, _LEAST = 150, 1500
+"""Simulations unless told otherwise: so many for each circuit of the class, and in all at least."""
 _REACH = 0.5
 """How far beyond what is known of a circuit a target may lie, on the observation scale from -1 to 1."""
 
@@ -197,7 +197,8 @@ def compare(
     :param circuit_class: its name. :param targets: all that is asked for, metric -> SI value.
     :param conditions: changes to the class's own, under which every circuit is asked.
     :param directories: further ones with circuits, see `zsgym.circuits.load_circuit`.
-    :param budget: simulations in ngspice at most, of all circuits together; None means `BUDGET`.
+    :param budget: simulations in ngspice at most, of all circuits together; None means 150 for each circuit of the
+        class, and 1500 in all at least.
     :param from_scratch: begin no search at a known-good sizing. They are simulated all the same, to see who is tried.
     The other parameters are those of `zsgym.size`.
     :raises ConfigError: an unknown class, metric or condition, no target, or no circuit of the class.
@@ -214,7 +215,7 @@ def compare(
     ]
     if not circuits:
         raise ConfigError(f"there is no circuit of the class {circuit_class!r}")
-    most = BUDGET if budget is None else budget
+    most = max(_EACH * len(circuits), _LEAST) if budget is None else budget
     if most < 1:
         raise ConfigError(f"the budget must be at least one simulation, got {most}")
     say = notify or (lambda text: None)

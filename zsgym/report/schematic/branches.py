@@ -177,7 +177,9 @@ def _forks(vertical: Sequence[Element], rails: Sequence[str]) -> list[_Fork]:
             continue
         upper = [e for e in vertical if e.bottom == net and e.role == "branch"]
         lower = [e for e in vertical if e.top == net and e.role == "branch"]
-        for tails, twins in ((upper, lower), (lower, upper)):
+        for tails, others in ((upper, lower), (lower, upper)):
+            # What is a diode there refers to the tail, such as the bias of cascodes, and is not of the pair.
+            twins = [e for e in others if e.gate not in (e.top, e.bottom)]
             if len(tails) == 1 and len(twins) == 2 and _are_twins(twins[0], twins[1], net):
                 found.append(_Fork(tails[0], *twins))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zsgym.report.schematic.branches import Block, Branches
 from zsgym.report.schematic.order import Order
@@ -97,65 +97,77 @@ def choose_heights(
     The last place comes first, since what lies before it may continue it.
     """
     laterals = [element for members in slots.values() for element in members]
-    places = net_places(laterals, order)
-    lone: dict[str, list[int]] = {}
+    choice = _Choice(structure, order, heights, laterals, net_places(laterals, order))
     chosen: dict[float, list[Lateral]] = {}
     for place, members in sorted(slots.items(), reverse=True):
         chosen[place] = []
         for number, element in enumerate(members):
-            taken = [item.y for item in chosen[place]]
             share = (number + 1) / (len(members) + 1)
-            y = _height(element, place, share, taken, lone, places, structure, order, heights)
-            for net in element.nets:
-                if not any(net in block.nets for block in order.blocks):
-                    lone.setdefault(net, []).append(y)
-            mirrored = places[element.top] > places[element.bottom]
+            y = choice.height(element, place, share, [item.y for item in chosen[place]])
+            mirrored = choice.places[element.top] > choice.places[element.bottom]
             chosen[place].append(Lateral(element, y, mirrored))
     return dict(sorted(chosen.items()))
 
 
-def _height(
-    element: Element,
-    place: float,
-    share: float,
-    taken: Sequence[int],
-    lone: Mapping[str, Sequence[int]],
-    places: Mapping[str, float],
-    structure: Structure,
-    order: Order,
-    heights: Heights,
-) -> int:
-    ends = sorted(element.nets, key=lambda net: places[net])
-    later = [
-        span
-        for block in order.blocks
-        if ends[-1] in block.channel_nets and (span := heights.span(block, ends[-1])) is not None
-    ]
-    low, high = (later[-1][0], later[-1][1]) if later else (heights.rows[0], heights.rows[-1])
-    aim = low + share * (high - low)
+@dataclass
+class _Choice:
+    """Heights that have been chosen, and what the next one costs. lone: net of flat elements alone -> their heights."""
 
-    driven = {net for block in order.blocks for net in block.channel_nets}
+    structure: Structure
+    order: Order
+    heights: Heights
+    laterals: Sequence[Element]
+    places: Mapping[str, float]
+    lone: dict[str, list[int]] = field(default_factory=dict)
 
-    def cost(y: int) -> float:
-        total = 0.3 * abs(y - aim)
-        for net in ends:
-            if net in structure.rails:
-                continue
-            reached = [
-                (abs(number - place), span, number)
-                for number, block in enumerate(order.blocks)
-                if (span := heights.span(block, net)) is not None and (net in block.channel_nets or net not in driven)
-            ]
-            if net in lone:
-                total += 2.0 * min(abs(y - other) for other in lone[net])
-            elif reached:
-                _, (top, bottom), number = min(reached)
+    def height(self, element: Element, place: float, share: float, taken: Sequence[int]) -> int:
+        """The cheapest height that is not taken, and the next ones know of it.
+
+        :param share: where it would like to be, as a share of the height of its later net.
+        """
+        aim = self._aim(element, share)
+        ends = [net for net in element.nets if net not in self.structure.rails]
+        reached = [span for net in ends for span in self._reached(net, element, place)]
+
+        def cost(y: int) -> float:
+            total = 0.3 * abs(y - aim) + (100.0 if any(abs(y - other) < APART for other in taken) else 0.0)
+            total += sum(2.0 * min(abs(y - other) for other in self.lone[net]) for net in ends if net in self.lone)
+            for (top, bottom), between in reached:
                 total += max(top - y, 0, y - bottom)
-                between = order.blocks[min(number, int(place)) + 1 : max(number, int(place) + 1)]
-                total += _THROUGH * sum(heights.is_in_the_way(block, y) for block in between)
-        return total + (100.0 if any(abs(y - other) < APART for other in taken) else 0.0)
+                total += _THROUGH * sum(self.heights.is_in_the_way(block, y) for block in between)
+            return round(total, 6)
 
-    return min(range(4, heights.bottom - 3), key=lambda y: (round(cost(y), 6), y))
+        best = min(range(4, self.heights.bottom - 3), key=lambda y: (cost(y), y))
+        for net in ends:
+            if not any(net in block.nets for block in self.order.blocks):
+                self.lone.setdefault(net, []).append(best)
+        return best
+
+    def _aim(self, element: Element, share: float) -> float:
+        later = max(element.nets, key=lambda net: self.places[net])
+        spans = [self.heights.span(block, later) for block in self.order.blocks if later in block.channel_nets]
+        low, high = next((span for span in reversed(spans) if span), (self.heights.rows[0], self.heights.rows[-1]))
+        return low + share * (high - low)
+
+    def _reached(
+        self, net: str, element: Element, place: float, *, onwards: bool = True
+    ) -> list[tuple[tuple[int, int], Sequence[Block]]]:
+        """Where the nearest wire of a net is, and the blocks between; for flat elements alone what they reach."""
+        blocks = self.order.blocks
+        driven = any(net in block.channel_nets for block in blocks)
+        found = [
+            (abs(number - place), span, number)
+            for number, block in enumerate(blocks)
+            if (net in block.channel_nets or not driven) and (span := self.heights.span(block, net)) is not None
+        ]
+        if found:
+            _, span, number = min(found)
+            return [(span, blocks[min(number, int(place)) + 1 : max(number, int(place) + 1)])]
+        if not onwards:
+            return []
+        beyond = [far for other in self.laterals if other is not element and net in other.nets for far in other.nets]
+        further = [far for far in beyond if far not in (net, *self.structure.rails)]
+        return [span for far in further for span in self._reached(far, element, place, onwards=False)]
 
 
 def port_heights(order: Order, heights: Heights, chosen: Mapping[float, Sequence[Lateral]]) -> dict[str, int]:

@@ -12,6 +12,8 @@ from zsgym.report.schematic.place import Placement, Placer
 from zsgym.report.schematic.structure import Element
 from zsgym.report.schematic.texts import STUB, body_box, label_box, text_boxes
 
+_CLEAR = 0.4
+"""Between the ends of a text and a wire."""
 _LOOP = 40
 """Dearest wire within a column of a net that has names elsewhere, such as that of a diode."""
 _DEAREST = 150
@@ -34,7 +36,7 @@ def draw_wires(placer: Placer, placement: Placement) -> Wiring:
     for element, item in placement.placed.items():
         grid.block(body_box(item))
         for box in text_boxes(item, placer.notes.get(element.device.name, ""), sizes=placer.sizes):
-            grid.block(box)
+            grid.block((box[0] - _CLEAR, box[1], box[2] + _CLEAR, box[3]))
     for element, item in placement.placed.items():
         for pin, spot in item.pins.items():
             grid.add_pin(element.device.nodes[pin], _spot(spot))
