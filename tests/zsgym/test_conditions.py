@@ -183,6 +183,9 @@ def test_levels_that_are_not_stated_follow_the_common_mode() -> None:
     assert stated.replace(common_mode_ratio=0.6).step_levels == pytest.approx((0.3, 1.18))
     assert stated.replace(step_low=None) == conditions
     assert "step 0.62 V to 0.82 V" in conditions.in_words()
+    published = load_circuit("nmcf").conditions
+    assert published.replace(common_mode_ratio=0.6).as_dict()["step_low"] == 0.3
+    assert published.replace(step_low=None, step_high=None) == conditions
 
 
 def test_stated_and_followed_levels_are_the_same_conditions() -> None:
