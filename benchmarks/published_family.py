@@ -14,6 +14,7 @@ from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.classes.specs import target_text
 from zsgym.envs.registration import env_id
 
+NOT_YET = "The benchmark has not been run yet."
 _SHOWN = (
     "dc_gain",
     "gbw",
@@ -61,7 +62,9 @@ def specs() -> str:
 
 
 def frozen() -> str:
-    """How the specs came about: rows, search, and whether the conditions hold."""
+    """How the specs came about: rows, search, and whether the conditions hold; nothing before they are frozen."""
+    if not (RESULTS / "frozen_specs.json").is_file():
+        return NOT_YET
     rows = [
         [
             f"`{name}`",
@@ -91,7 +94,7 @@ def _scouted(entry: dict[str, Any]) -> str:
 def searches() -> str:
     """What CMA-ES on ngspice needs, circuit by circuit; nothing before the benchmark was run."""
     if not (RESULTS / "amplifier_family.json").is_file():
-        return "The benchmark has not been run yet."
+        return NOT_YET
     result = read("amplifier_family")
     rows = []
     for entry in result["circuits"]:
