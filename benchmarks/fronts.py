@@ -53,7 +53,7 @@ def nsga(problem: Problem, seed: int) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", module=r"optuna\..*")  # what is experimental or will be called otherwise
     scale, start = LogScale.of(problem.circuit), known_good(problem)
     sampler = optuna.samplers.NSGAIISampler(
         population_size=40, seed=seed, constraints_func=lambda trial: trial.user_attrs["missed"]
