@@ -106,6 +106,8 @@ def test_mistakes_are_named() -> None:
         size("nmcf", {"gwb": 2e6})
     with pytest.raises(ConfigError, match="unknown circuit 'nmfc'"):
         size("nmfc")
+    with pytest.raises(ConfigError, match=r"amplifier is a class of circuits: zsgym\.sizing\.compare tries all"):
+        size("amplifier")
     with pytest.raises(ConfigError, match="a seed is a number from 0"):
         size("nmcf", seed=-1)
     with pytest.raises(ConfigError, match="at least one simulation"):
