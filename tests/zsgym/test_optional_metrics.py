@@ -32,6 +32,7 @@ from zsgym.simulators import make_simulator
 from zsgym.simulators.base import Errors
 from zsgym.simulators.ngspice.engine import NonConvergenceError
 from zsgym.simulators.ngspice.job import BenchJob, _Run
+from zsgym.simulators.ngspice.simulator import NgspiceSimulator
 from zsgym.simulators.outcome import Outcome
 from zsgym.sizing import Problem, choose, problem, size
 from zsgym.sizing.belief import Belief
@@ -40,6 +41,34 @@ from zsgym.sizing.tradeoff import Tradeoff
 
 FIVE = Path(__file__).parent / "sizing" / "five"
 MEASURED = {"input_noise": 1e-7, "input_noise_rms": 1e-4, "output_swing": 1.2, "icmr": math.nan}
+
+HARD: dict[str, float] = {
+    "W_bias_p": 1.472,
+    "L_bias_p": 0.7152,
+    "M_bias_p": 52.0,
+    "W_input_pair": 6.567,
+    "L_input_pair": 0.5166,
+    "M_input_pair": 17.0,
+    "W_gm2": 5.281,
+    "L_gm2": 0.2707,
+    "M_gm2": 15.0,
+    "W_gmf2": 8.29,
+    "L_gmf2": 0.3016,
+    "M_gmf2": 60.0,
+    "W_bias_n": 1.244,
+    "L_bias_n": 0.4097,
+    "M_bias_n": 34.0,
+    "W_load2": 0.8167,
+    "L_load2": 0.2048,
+    "M_load2": 40.0,
+    "W_gm3": 1.234,
+    "L_gm3": 0.7321,
+    "M_gm3": 1.0,
+    "cap1": 5.545e-11,
+    "cap2": 2.113e-11,
+    "bias_current": 4.177e-06,
+}
+"""A working NMCF sizing whose noise does not converge under the tolerances of all other analyses."""
 
 
 class Asked(FakeSimulator):
@@ -343,6 +372,16 @@ def test_the_command_line_measures_what_it_is_asked_for(run: Run, tmp_path: Path
     assert code == 0, err
     rows = list(read_samples(tmp_path / "data"))
     assert all(("gate_area" in row.raw) == (row.failure != "geometry") for row in rows)
+
+
+@pytest.mark.ngspice
+def test_noise_of_an_amplifier_that_is_hard_to_solve_with_the_milliohms_that_it_brings(nmcf: Circuit) -> None:
+    with NgspiceSimulator(nmcf) as simulator:
+        (outcome,) = simulator.simulate(nmcf.asking(["input_noise"]).cases([HARD]))
+        (plain,) = simulator.simulate(nmcf.cases([HARD]))
+    assert outcome.metrics is not None
+    assert outcome.metrics["input_noise"] > 0.0
+    assert plain.metrics == {name: outcome.metrics[name] for name in METRICS.names}
 
 
 @pytest.mark.ngspice

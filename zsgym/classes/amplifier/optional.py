@@ -82,8 +82,7 @@ _STAGES = {
     "common_mode_range": ("icmr",),
     "noise": ("input_noise", "input_noise_rms"),
 }
-"""Stage -> the metrics that it gives. Noise comes last: ngspice puts 1 milliohm into every drain and source for it, and
-leaves it there."""
+"""Stage -> the metrics that it gives."""
 
 
 def gate_area(circuit: Subcircuit, sizing: Mapping[str, float]) -> float:
