@@ -5,7 +5,8 @@ from collections.abc import Callable
 import published_agents as agents
 import published_circuits
 import published_claims
-import published_family as family
+import published_family
+import published_physics as physics
 import published_spice as spice
 import published_surrogate as surrogate
 
@@ -20,10 +21,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps-per-second": agents.steps_per_second,
     "retraining": agents.retraining,
     "retraining-effect": agents.retraining_effect,
-    "family": family.family,
-    "family-specs": family.family_specs,
-    "family-frozen": family.frozen_specs,
-    "family-searches": family.family_searches,
+    "amplifiers": published_family.family,
+    "amplifier-specs": published_family.specs,
+    "amplifier-frozen": published_family.frozen,
+    "amplifier-searches": published_family.searches,
     "surrogate": surrogate.surrogate,
     "checkpoint": surrogate.checkpoint,
     "validity": surrogate.validity,
@@ -39,5 +40,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "spice-throughput": spice.spice_throughput,
     "spice-accuracy": spice.spice_accuracy,
     "closed-loop": spice.closed_loop,
+    "physics-agreement": physics.agreement,
+    "physics-accuracy": physics.accuracy,
+    "physics-speed": physics.speed,
+    "physics-sizing": physics.solved_sizing,
 }
 """Name in a page -> what is written there."""

@@ -276,9 +276,9 @@ def test_the_surrogate_computes_closed_forms(nmcf: Circuit) -> None:
     assert design.cautious == 0.0
 
 
-def test_specs_that_no_model_knows_are_searched_for_in_ngspice(nmcf: Circuit) -> None:
+def test_specs_that_no_model_knows_are_solved_for(nmcf: Circuit) -> None:
     choice = choose(nmcf.asking(["gate_area", "icmr"]))
-    assert (choice.method, choice.model) == ("cma-es", None)
+    assert (choice.method, choice.model) == ("physics", None)
     assert "was not trained on icmr, gate_area" in choice.reason
     with pytest.raises(ConfigError, match="was not trained on icmr"):
         choose(nmcf.asking(["icmr"]), "gradient")

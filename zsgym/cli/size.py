@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = """Find a sizing of a circuit that meets every spec, verified in ngspice.
 
 The method auto takes the gradient of a model where one was trained on this circuit: its proposals are simulated, which
-corrects it where it was wrong. After 100 of them, and where no model knows the circuit, CMA-ES searches ngspice itself,
-beginning at the best known design. Which way is taken, and why, is printed first.
+corrects it where it was wrong; after 100 of them CMA-ES goes on in ngspice. A circuit that no model knows is searched
+on its own equations, solved in milliseconds (physics): a handful of simulations verifies what is found. Searches begin
+at the best of the circuit's known-good sizings, if it has any. Which way is taken, and why, is printed first.
 
 Where no design meets every spec, the specs that bind are printed, and how far each alone would have to give; the report
 has a picture of the front of two of them. --pareto draws a front on purpose: the two metrics may be anything, all
@@ -68,10 +69,15 @@ def add_parser(commands: Any) -> None:
         help="a circuit's name, the path of its YAML file, or the name of a class of circuits",
     )
     add_circuit_directory(parser)
-    parser.add_argument("--method", default="auto", metavar="M", help="auto (default), gradient, cma-es, random or tpe")
+    parser.add_argument(
+        "--method", default="auto", metavar="M", help="auto (default), gradient, physics, cma-es, random or tpe"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of every random draw (default: 1)")
     parser.add_argument(
-        "--budget", type=positive, metavar="N", help="simulations at most (default: 1500; gradient: 100, tpe: 800)"
+        "--budget",
+        type=positive,
+        metavar="N",
+        help="simulations at most (default: 1500; on solved equations 30, gradient 100, tpe 800)",
     )
     parser.add_argument(
         "--pareto",
@@ -218,10 +224,14 @@ def _print(result: SizingResult, files: dict[str, Path], as_json: bool) -> None:
 
 def _print_design(result: SizingResult) -> None:
     """The best design: its specs, what stands in the way, and its sizes."""
+    from zsgym.report.devices import multipliers_of_the_netlist
+
     print(result.table())
     for line in result.tradeoff_text():
         print(line)
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in result.best.sizing.items()))
+    if fixed := multipliers_of_the_netlist(result.circuit, result.best.sizing):
+        print(f"multipliers of the netlist: {fixed}")
 
 
 def _print_files(files: dict[str, Path]) -> None:

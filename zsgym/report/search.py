@@ -9,6 +9,11 @@ import numpy as np
 from zsgym.base.plot import Axis, Panel, drawing, round_ticks
 from zsgym.sizing.history import SearchHistory, Simulation
 
+_EVALUATIONS = {
+    "ngspice": "simulations",
+    "surrogate": "evaluations of the surrogate",
+    "physics": "sizings solved from the equations",
+}
 _MOST_DOTS = 150
 """More cannot be told apart."""
 
@@ -22,7 +27,7 @@ def search_plots(history: SearchHistory) -> dict[str, str]:
     x = Axis(
         0.0,
         1.04 * max([*counts, 1]),
-        "simulations" if history.searched == "ngspice" else "evaluations of the surrogate",
+        _EVALUATIONS[history.searched],
     )
     plots = {}
     if history.believed:

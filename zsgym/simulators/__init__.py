@@ -19,7 +19,7 @@ from zsgym.simulators.outcome import Outcome, Status
 
 ENTRY_POINTS = "zsgym.simulators"
 HYBRID = "hybrid"
-_MODEL, _TRUTH = "surrogate", "ngspice"
+_MODEL, _SOLVER, _TRUTH = "surrogate", "physics", "ngspice"
 """What the hybrid is made of."""
 
 
@@ -33,7 +33,8 @@ def make_simulator(backend: str, circuit: Circuit, *, workers: int = 1, **option
 
     :param backend: `ngspice` (the truth), `surrogate` (a trained model) or `hybrid` (the model where it is trusted).
     :param workers: parallel ngspice processes. :param options: passed to the backend: see `NgspiceSimulator`,
-        `SurrogateSimulator`; the hybrid takes those of both, and its own `confidence` and `targets`.
+        `SurrogateSimulator`, `PhysicsSimulator`; the hybrid takes those of the first two, its own `confidence` and
+        `targets`, and `physics=True` for the solver as a rung between them.
     :raises ConfigError: unknown backend, or an option that it does not take.
     """
     if backend == HYBRID:
@@ -72,12 +73,18 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _make_hybrid(circuit: Circuit, workers: int, options: Mapping[str, Any]) -> Simulator:
     from zsgym.simulators.hybrid import HybridSimulator
 
+    options = dict(options)
+    with_solver = options.pop(_SOLVER, False)
     model, truth = backend_class(_MODEL), backend_class(_TRUTH)
     _refuse_unknown(HYBRID, options, HybridSimulator, model, truth)
+    own = _taken_by(HybridSimulator, options)
+    if with_solver:
+        solver = backend_class(_SOLVER)
+        own["solver"] = _make(solver, circuit, workers, _taken_by(solver, options))
     return HybridSimulator(
         _make(model, circuit, workers, _taken_by(model, options)),
         _make(truth, circuit, workers, _taken_by(truth, options)),
-        **_taken_by(HybridSimulator, options),
+        **own,
     )
 
 

@@ -9,6 +9,9 @@ The surrogate's answer is used when
 or when the sizing is outside the transistor models, which is a closed-form fact. Everything else is simulated, and its
 outcome names ngspice as the backend, so that the sample log keeps it as a label.
 
+With a `solver` (the physics backend) there is a rung between the two, which knows every circuit and all conditions: its
+answer is used when it has one, and when no spec of a working circuit lies within `NEAR` of its target.
+
 Which specs must be decided is the caller's business: an environment passes the targets of each episode to
 `simulate_for`; `simulate` goes by the targets of the constructor.
 """
@@ -23,11 +26,16 @@ from zsgym.circuits import Cases, Circuit
 from zsgym.simulators.base import Errors, Predictions, PredictiveSimulator, Simulator, policy_name
 from zsgym.simulators.outcome import Outcome
 
+NEAR = 0.03
+"""Share of the larger of both by which a solved metric must differ from its target: several times the error of what the
+backend knows worst, the settling time."""
+
 
 class HybridSimulator:
     """Answers from `surrogate` where that is safe and from `truth` everywhere else.
 
     :param surrogate: a `SurrogateSimulator`. :param truth: an ngspice simulator of the same circuit.
+    :param solver: the physics backend of the same circuit, or None.
     :param confidence: how decided `p_valid` must be, between 0.5 and 1.
     :param targets: specs that `simulate` must decide, metric -> SI value; None means the circuit's.
     :raises ConfigError: an invalid argument, or the two backends go by different verdict policies.
@@ -40,6 +48,7 @@ class HybridSimulator:
         surrogate: PredictiveSimulator,
         truth: Simulator,
         *,
+        solver: Simulator | None = None,
         confidence: float = 0.95,
         targets: Mapping[str, float] | None = None,
     ) -> None:
@@ -57,14 +66,15 @@ class HybridSimulator:
                 f"the surrogate was trained on labels of the verdict policy {self.policy!r}, but ngspice judges by "
                 f"{policy_name(truth, self.circuit)!r}: give both backends the same policy"
             )
-        self._surrogate, self._truth = surrogate, truth
-        self.answered = {"surrogate": 0, "ngspice": 0}
+        self._surrogate, self._solver, self._truth = surrogate, solver, truth
+        self.answered = {"surrogate": 0, "ngspice": 0} | ({} if solver is None else {solver.name: 0})
         """How many sizings each backend has answered so far."""
 
     @property
     def provenance(self) -> Mapping[str, str]:
-        """Versions of both backends."""
-        return {**self._truth.provenance, **self._surrogate.provenance}
+        """Versions of all backends."""
+        solver = {} if self._solver is None else self._solver.provenance
+        return {**solver, **self._truth.provenance, **self._surrogate.provenance}
 
     def simulate(self, cases: Cases, *, errors: Errors = "raise") -> list[Outcome]:
         """See `Simulator.simulate`. Cases under conditions that the surrogate does not know go to ngspice."""
@@ -81,10 +91,14 @@ class HybridSimulator:
             trusted = self.trusted(predictions, [targets[row] for row in known])
             answers = zip(known, self._surrogate.outcomes(predictions), trusted, strict=True)
             predicted = {row: outcome for row, outcome, trust in answers if trust}
+        self.answered["surrogate"] += len(predicted)
+        if self._solver is not None:
+            solved = self._solved(self._solver, cases, targets, [r for r in range(len(cases)) if r not in predicted])
+            self.answered[self._solver.name] += len(solved)
+            predicted |= solved
         asked = [row for row in range(len(cases)) if row not in predicted]
         truth = iter(self._truth.simulate(cases[asked], errors=errors) if asked else [])
         self.answered["ngspice"] += len(asked)
-        self.answered["surrogate"] += len(predicted)
         return [predicted[row] if row in predicted else next(truth) for row in range(len(cases))]
 
     def trusted(
@@ -101,9 +115,30 @@ class HybridSimulator:
         return np.asarray(~predictions.geometry | (predictions.in_distribution & (fails | works)))
 
     def close(self) -> None:
-        """Release both backends."""
+        """Release all backends."""
         self._surrogate.close()
+        if self._solver is not None:
+            self._solver.close()
         self._truth.close()
+
+    def _solved(
+        self, solver: Simulator, cases: Cases, targets: Sequence[Mapping[str, float]], rows: Sequence[int]
+    ) -> dict[int, Outcome]:
+        """Row -> what the solver decides of it."""
+        if not rows:
+            return {}
+        outcomes = solver.simulate(cases[rows], errors="return")
+        return {
+            row: outcome
+            for row, outcome in zip(rows, outcomes, strict=True)
+            if outcome.label is not None and self._far_from(outcome, targets[row])
+        }
+
+    def _far_from(self, outcome: Outcome, targets: Mapping[str, float]) -> bool:
+        """Whether no metric lies so near its target that an error of the solver could decide."""
+        metrics = outcome.metrics or {}
+        pairs = ((abs(metrics[name]), abs(target)) for name, target in targets.items() if name in metrics)
+        return all(abs(value - target) > NEAR * max(value, target) for value, target in pairs)
 
     def _specs_decided(self, predictions: Predictions, targets: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(B,) whether no interval contains its target; targets (B, K) are NaN where there is no spec."""

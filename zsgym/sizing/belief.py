@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -71,6 +72,8 @@ class Belief:
         self._span = torch.from_numpy(np.log(self.scale.high / self.scale.low))
         self.is_count = torch.tensor([parameter.integer for parameter in circuit.parameters])
         self._residuals = Residuals(self._spread)
+        self.searched: Literal["surrogate"] = "surrogate"
+        """What its evaluations are of."""
         self.evaluations = 0
         """Positions that it was asked about so far."""
         self.climb: list[tuple[int, float]] = []

@@ -22,6 +22,7 @@ from zsgym.sizing.tradeoff import Tradeoff
 
 if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief
+    from zsgym.sizing.solving import Solver
 
 _MOST_DESIGNS = 100
 """Designs that are written at most."""
@@ -117,15 +118,18 @@ def designs_file(
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def search_history(designs: Sequence[Design], belief: Belief | None) -> SearchHistory:
+def search_history(designs: Sequence[Design], belief: Belief | Solver | None) -> SearchHistory:
     """How a search went: the best that the belief promised, and what each simulation said.
 
-    :param designs: in the order of their simulation. :param belief: see `write_designs`.
+    :param designs: in the order of their simulation. :param belief: that proposed the designs, or the solver; None
+        where ngspice itself was searched.
     """
+    asked: Sequence[tuple[int, float | None]]
     asked = [(count, None) for count, _ in enumerate(designs, start=1)] if belief is None else belief.choices
     verified = [design for design in designs if not design.outcome.predicted]
     return SearchHistory(
-        searched="ngspice" if belief is None else "surrogate",
+        searched="ngspice" if belief is None else belief.searched,
+        evaluations=None if belief is None else belief.evaluations,
         believed=[] if belief is None else [(count, math.exp(value)) for count, value in belief.climb],
         simulations=[
             Simulation(

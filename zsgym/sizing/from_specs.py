@@ -13,7 +13,7 @@ from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Conditions
 from zsgym.classes.specs import exactly
 from zsgym.evaluate import LogPlace
-from zsgym.sizing.methods import AUTO, choose, choose_for_front
+from zsgym.sizing.methods import AUTO, PHYSICS, choose, choose_for_front
 from zsgym.sizing.named_problems import specs_of
 from zsgym.sizing.problem import Problem, ngspice_or_prediction
 from zsgym.sizing.result import SizingInterrupted, SizingResult
@@ -53,7 +53,7 @@ def size(
     :param conditions: changes to the circuit's conditions, such as `{"corner": "ss", "load": 20e-12}`, or all of them.
     :param pareto: two metrics whose front is drawn, at the other specs: see `zsgym.sizing.pareto`. The whole budget is
         spent.
-    :param method: `gradient`, `cma-es`, `random`, `tpe`, or `auto`: see `zsgym.sizing.methods.choose`.
+    :param method: `gradient`, `physics`, `cma-es`, `random`, `tpe`, or `auto`: see `zsgym.sizing.methods.choose`.
     :param seed: of every random draw: the same seed gives the same designs.
     :param budget: simulations in ngspice at most; None leaves it to the method.
     :param from_scratch: do not simulate the circuit's known-good sizings first, and do not begin at the best of them.
@@ -76,7 +76,8 @@ def size(
     if pareto is not None:
         known = known.asking([*known.asked, *pareto])
     under = conditions_of(known, conditions)
-    pair = None if pareto is None else checked_pair(known.metrics, pareto)
+    pair = None if pareto is None else checked_pair(known.circuit_class.all_metrics, pareto)
+    known = known if pair is None else known.asking((*known.asked, *pair))
     file = Path(checkpoint) if checkpoint else None
     choice = choose(known, method, file, under) if pair is None else choose_for_front(method, file)
     say = notify or _nobody
@@ -91,20 +92,24 @@ def size(
     common: dict[str, Any] = {"targets": exactly(known.targets, wanted), "log": log, "seed": seed, "progress": progress}
     common |= {"agent": choice.method.replace("-", "_"), "conditions": under}
     ngspice: dict[str, Any] = {"workers": workers, "executor": executor, "budget": arguments["budget"]}
-    if choice.model is None:
-        truth, belief = Problem(known, **ngspice, **common), None
+    belief = None
+    if choice.method == PHYSICS:
+        truth = ngspice_or_prediction(known, PHYSICS, None, say, ngspice, common)
+    elif choice.model is None:
+        truth = Problem(known, **ngspice, **common)
     else:
         from zsgym.sizing.belief import Belief
 
         belief = Belief(choice.model.model, known, wanted)
         truth = ngspice_or_prediction(known, choice.model.name, checkpoint, say, ngspice, common)
-    run = Run(truth, belief, choice, seed, from_scratch, say)
+    run = Run(truth, belief, choice, seed, from_scratch, say, progress)
     interrupted = False
     with truth:
         try:
             run.work(pair)
         except KeyboardInterrupt:
             interrupted = True
+            run.leave()
     if truth.best is None:  # interrupted before the first answer
         raise KeyboardInterrupt
     result = run.result(arguments, pair)

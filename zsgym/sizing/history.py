@@ -29,13 +29,15 @@ class Simulation(BaseModel):
 class SearchHistory(BaseModel):
     """What is written about a search, `history` in the file of its designs.
 
-    searched: the backend whose evaluations are counted. believed: (evaluations, probability of being feasible) whenever
+    searched: the backend whose evaluations are counted. evaluations: how many there were in all, where it is not
+    ngspice itself; None in files of an earlier zsgym. believed: (evaluations, probability of being feasible) whenever
     the surrogate promised more than ever since its last correction by ngspice.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    searched: Literal["ngspice", "surrogate"]
+    searched: Literal["ngspice", "surrogate", "physics"]
+    evaluations: int | None = Field(None, ge=0)
     believed: list[tuple[int, float]] = []
     simulations: list[Simulation] = []
 

@@ -1,7 +1,8 @@
 """The ways to size a circuit, and which one is taken for it.
 
 A learnt model is far ahead of any search in ngspice where it was trained, and worth nothing elsewhere: it answers a
-circuit that it has never seen with the same confidence. `choose` therefore asks what each installed model covers.
+circuit that it has never seen with the same confidence. `choose` therefore asks what each installed model covers. Any
+other circuit is solved from its own equations, which needs no training.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from zsgym.base.errors import ConfigError
 from zsgym.base.problems import did_you_mean
 from zsgym.circuits import Circuit
 from zsgym.classes import Conditions
+from zsgym.simulators import backend_class
 from zsgym.sizing.models import InstalledModel, installed_models
 
 if TYPE_CHECKING:
     from zsgym.sizing.loop import MakeOptimiser
 
-AUTO, GRADIENT, CMA_ES = "auto", "gradient", "cma-es"
+AUTO, GRADIENT, PHYSICS, CMA_ES = "auto", "gradient", "physics", "cma-es"
 
 
 def _cma_es() -> MakeOptimiser:
@@ -43,7 +45,8 @@ def _tpe() -> MakeOptimiser:
 
 @dataclass(frozen=True)
 class Method:
-    """title: in words. budget: simulations in ngspice unless told otherwise. optimiser: None if it needs a model."""
+    """title: in words. budget: simulations in ngspice unless told otherwise. optimiser: None where not ngspice itself
+    is searched."""
 
     title: str
     budget: int
@@ -52,6 +55,7 @@ class Method:
 
 METHODS = {
     GRADIENT: Method("gradient ascent through a model, verified in ngspice", 100),
+    PHYSICS: Method("search on the circuit's solved equations, verified in ngspice", 30),
     CMA_ES: Method("CMA-ES in ngspice", 1500, _cma_es),
     "random": Method("random search with refinement in ngspice", 1500, _random_search),
     "tpe": Method("tree-structured Parzen estimator in ngspice", 800, _tpe),
@@ -84,7 +88,7 @@ def choose_for_front(method: str = AUTO, checkpoint: Path | None = None) -> Choi
 
     :raises ConfigError: an unknown method, or one that needs a model.
     """
-    if method == GRADIENT or checkpoint is not None:
+    if method in (GRADIENT, PHYSICS) or checkpoint is not None:
         raise ConfigError(f"a front is searched in ngspice: use the method {CMA_ES}, random or tpe, and no checkpoint")
     if method not in (AUTO, *METHODS):
         raise ConfigError(f"unknown method {method!r}. {did_you_mean(method, (AUTO, *METHODS), 'Choose one of')}")
@@ -96,8 +100,9 @@ def choose(
 ) -> Choice:
     """The method that is taken for a circuit.
 
-    :param method: a name of `METHODS`, or `auto`: the gradient of a model that was trained on this circuit, or CMA-ES
-        in ngspice where there is none. :param checkpoint: a model of the user's own, instead of the installed ones.
+    :param method: a name of `METHODS`, or `auto`: the gradient of a model that was trained on this circuit; where there
+        is none, a search on its solved equations, or CMA-ES in ngspice where they cannot be solved.
+    :param checkpoint: a model of the user's own, instead of the installed ones.
     :param conditions: under which it is sized; None means the circuit's own.
     :raises ConfigError: an unknown method, one that needs a model where none covers the circuit, or a model that cannot
         be used.
@@ -106,7 +111,9 @@ def choose(
         raise ConfigError(f"unknown method {method!r}. {did_you_mean(method, (AUTO, *METHODS), 'Choose one of')}")
     if method not in (AUTO, GRADIENT):
         if checkpoint is not None:
-            raise ConfigError(f"the method {method!r} searches ngspice and uses no model: leave the checkpoint out")
+            raise ConfigError(f"the method {method!r} uses no model: leave the checkpoint out")
+        if method == PHYSICS and (refusal := _why_not_solved(circuit)):
+            raise ConfigError(f"the method {method!r} cannot be used: {refusal}")
         return Choice(method, "as asked")
     models = installed_models(checkpoint)
     for model in models:
@@ -116,7 +123,20 @@ def choose(
     why = "; ".join(model.why_not(circuit, conditions) or "" for model in models) or "no model is installed"
     if method == GRADIENT:
         raise ConfigError(
-            f"{why}: what it says of {circuit.name} is a guess. Use the method {CMA_ES} (or {AUTO}), which searches "
-            "ngspice, or train a model on this circuit (docs/surrogate.md) and name its checkpoint"
+            f"{why}: what it says of {circuit.name} is a guess. Use the method {PHYSICS} (or {AUTO}), which solves "
+            "its equations, or train a model on this circuit (docs/surrogate.md) and name its checkpoint"
         )
-    return Choice(CMA_ES, f"{why}, and so nothing but ngspice can be trusted")
+    refusal = _why_not_solved(circuit)
+    if refusal is None:
+        return Choice(PHYSICS, f"{why}, and its equations need no training")
+    return Choice(CMA_ES, f"{why}, {refusal}, and so nothing but ngspice can be trusted")
+
+
+def _why_not_solved(circuit: Circuit) -> str | None:
+    """Why the physics backend cannot answer a circuit; None where it can."""
+    try:
+        kind = backend_class(PHYSICS)
+    except ConfigError as error:
+        return str(error)
+    refusal: str | None = kind.why_not(circuit)
+    return refusal

@@ -274,6 +274,6 @@ def ngspice_or_prediction(
         _ = truth.provenance  # asks ngspice whether it is there
     except (SimulatorMissingError, PdkError) as error:
         say(f"not verified, a prediction only: {error}")
-        options = {"checkpoint": checkpoint or None}
+        options = {"checkpoint": checkpoint} if checkpoint else None
         return Problem(circuit, backend=model, backend_options=options, budget=1, **common)
     return truth

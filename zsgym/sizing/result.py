@@ -67,9 +67,15 @@ class SizingResult:
         """Simulations in ngspice."""
         return len(self.designs) if self.verified else 0
 
+    @property
+    def solved(self) -> int | None:
+        """Sizings that were solved from the circuit's equations; None where that was not the way."""
+        return self.history.evaluations if self.history.searched == "physics" else None
+
     def summary(self) -> str:
         """One sentence: what was reached, after how many simulations."""
-        spent = f"{counted(self.simulations, 'simulation')} in ngspice, {self.seconds:.0f} s"
+        solved = "" if self.solved is None else f"{counted(self.solved, 'solved sizing')}, "
+        spent = f"{solved}{counted(self.simulations, 'simulation')} in ngspice, {self.seconds:.0f} s"
         if not self.verified:
             verdict = "meets every spec" if self.best.feasible else f"misses {', '.join(self.missed)}"
             return f"not verified, a prediction only: the best proposal {verdict}"
@@ -104,6 +110,7 @@ class SizingResult:
             "verified": self.verified,
             "missed": self.missed,
             "simulations": self.simulations,
+            "solved": self.solved,
             "seconds": self.seconds,
             "targets": dict(self.targets),
             "conditions": self.conditions.as_dict(),

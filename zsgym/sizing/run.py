@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from zsgym.simulators import make_simulator
 from zsgym.sizing.designs import search_history
-from zsgym.sizing.methods import GRADIENT, METHODS, Choice
+from zsgym.sizing.methods import GRADIENT, METHODS, PHYSICS, Choice
 from zsgym.sizing.problem import BudgetSpent, Design, Problem
 from zsgym.sizing.result import SizingResult
 from zsgym.sizing.scale import LogScale
@@ -19,12 +21,14 @@ from zsgym.sizing.tradeoff import Pair, Tradeoff
 if TYPE_CHECKING:
     from zsgym.sizing.belief import Belief
     from zsgym.sizing.loop import MakeOptimiser
+    from zsgym.sizing.solving import Solver
 
 
 class Run:
     """One way from specs to a design.
 
-    :param belief: that proposes; None where ngspice itself is searched.
+    :param belief: that proposes; None where ngspice itself, or the circuit's equations, are searched.
+    :param progress: show a bar while equations are solved.
     """
 
     def __init__(
@@ -35,8 +39,11 @@ class Run:
         seed: int,
         from_scratch: bool,
         say: Callable[[str], None],
+        progress: bool = False,
     ) -> None:
         self._truth, self._belief, self._choice = truth, belief, choice
+        self._progress = progress
+        self._solver: Solver | None = None
         self._seed, self._from_scratch, self._say = seed, from_scratch, say
         self._went_on = False
 
@@ -46,6 +53,8 @@ class Run:
             from zsgym.sizing.pareto import trace
 
             trace(self._truth, pair, _maker(self._choice.method), self._seed, self._start(), self._say)
+        elif self._choice.method == PHYSICS:
+            self._solve()
         elif self._belief is None:
             self._search(self._choice.method, self._start())
         else:
@@ -69,12 +78,30 @@ class Run:
             best=best,
             verified=verified,
             # Where a search went on, only simulations count both ways.
-            history=search_history(truth.designs, None if self._went_on else self._belief),
+            history=search_history(truth.designs, None if self._went_on else self._solver or self._belief),
             seconds=truth.history[-1].seconds,
             arguments=arguments,
             provenance=truth.provenance,
             tradeoff=tradeoff,
         )
+
+    def leave(self) -> None:
+        """After an interrupt: have something to show, where only equations were solved so far."""
+        solver = self._solver
+        if solver is not None and solver.best is not None and not self._truth.designs:
+            solver.verify(solver.best[1])  # a tenth of a second
+
+    def _solve(self) -> None:
+        """Search the circuit's solved equations, and verify."""
+        from zsgym.sizing.solving import Solver, known_good_start, solve_and_verify
+
+        truth, quiet = self._truth, None if self._progress else True
+        self._solver = solver = Solver(make_simulator(PHYSICS, truth.circuit), truth)
+        start = None if self._from_scratch else known_good_start(solver, self._say)
+        with tqdm(unit="solved", desc="searching", disable=quiet) as bar:
+            solve_and_verify(
+                truth, solver, seed=self._seed, start=start, progress=lambda count: bar.update(count - bar.n)
+            )
 
     def _search(self, method: str, start: NDArray[np.float64] | None) -> None:
         """Search ngspice itself."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,10 @@ from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Failure
 from zsgym.samples import read_samples
 from zsgym.simulators.outcome import Outcome, Status
+from zsgym.simulators.physics.backend.simulator import PhysicsSimulator
 from zsgym.sizing import SizingInterrupted, SizingResult, choose, problem, size
+from zsgym.sizing.methods import METHODS
+from zsgym.sizing.optimisers import gradient
 from zsgym.sizing.optimisers.cma_es import CmaEs
 from zsgym.sizing.scale import LogScale
 
@@ -68,18 +73,28 @@ def test_a_circuit_that_a_model_covers_is_climbed() -> None:
     assert choose(nmcf(), "cma-es").model is None, "what is asked for is done"
 
 
-def test_a_circuit_that_no_model_covers_is_searched_in_ngspice() -> None:
+def test_a_circuit_that_no_model_covers_is_solved() -> None:
+    choice = choose(load_circuit(FIVE))
+    assert (choice.method, choice.model) == ("physics", None)
+    assert "was trained on nmcf, nmcnr, not on five" in choice.reason
+    assert choose(nmcf(), "physics").reason == "as asked"
+    with pytest.raises(ConfigError, match=r"what it says of five is a guess\. Use the method physics \(or auto\)"):
+        choose(load_circuit(FIVE), "gradient")
+
+
+def test_a_circuit_that_cannot_be_solved_is_searched_in_ngspice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PhysicsSimulator, "why_not", staticmethod(lambda circuit: "there is an antenna"))
     choice = choose(load_circuit(FIVE))
     assert (choice.method, choice.model) == ("cma-es", None)
-    assert "was trained on nmcf, nmcnr, not on five" in choice.reason
-    with pytest.raises(ConfigError, match=r"what it says of five is a guess\. Use the method cma-es \(or auto\)"):
-        choose(load_circuit(FIVE), "gradient")
+    assert "there is an antenna, and so nothing but ngspice can be trusted" in choice.reason
+    with pytest.raises(ConfigError, match="'physics' cannot be used: there is an antenna"):
+        choose(load_circuit(FIVE), "physics")
 
 
 def test_a_model_of_ones_own_decides_what_is_covered(tmp_path: Path) -> None:
     untrained_checkpoint([load_circuit(FIVE)]).save(tmp_path / "mine.safetensors")
     assert choose(load_circuit(FIVE), checkpoint=tmp_path / "mine.safetensors").method == "gradient"
-    assert choose(nmcf(), checkpoint=tmp_path / "mine.safetensors").method == "cma-es"
+    assert choose(nmcf(), checkpoint=tmp_path / "mine.safetensors").method == "physics"
     with pytest.raises(ConfigError, match="uses no model: leave the checkpoint out"):
         choose(nmcf(), "cma-es", tmp_path / "mine.safetensors")
 
@@ -168,6 +183,42 @@ def test_every_method_that_needs_no_model_works() -> None:
         assert (result.method, result.reason) == (method, "as asked")
 
 
+def test_where_the_proposals_of_a_model_fail_auto_goes_on_in_ngspice(
+    fakes: list[FakeSimulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "gradient", replace(METHODS["gradient"], budget=2))
+    monkeypatch.setattr(gradient, "Ascent", partial(gradient.Ascent, budget=60, starts=2))  # short, and bad enough
+    told: list[str] = []
+    result = size("nmcf", never(), budget=40, log=False, notify=told.append)
+    assert told[-1] == (
+        "none of the 2 proposals of the surrogate meets every spec: CMA-ES in ngspice goes on, with the 38 simulations "
+        "that are left"
+    )
+    assert (result.method, result.simulations) == ("gradient, then cma-es", 40)
+    assert result.history.searched == "ngspice"
+    assert len(result.history.simulations) == 40
+    alone = size("nmcf", never(), method="gradient", budget=3, log=False)
+    assert (alone.method, alone.simulations) == ("gradient", 3), "what is asked for is done"
+    assert choose(nmcf()).budget == METHODS["cma-es"].budget, "unless told otherwise"
+    assert len(fakes) == 2
+
+
+def test_conditions_are_those_that_are_asked_for(fakes: list[FakeSimulator], tmp_path: Path) -> None:
+    told: list[str] = []
+    asked: dict[str, Any] = {"budget": 3, "log": False, "notify": told.append}
+    result = size("nmcf", never(), conditions={"corner": "ss", "load": 20e-12}, **asked)
+    assert result.method == "cma-es"
+    assert "the surrogate was trained on nmcf at corner tt, load 10 pF, not at corner ss, load 20 pF" in told[0]
+    assert set(fakes[0].conditions) == {result.conditions}
+    assert (result.conditions.corner, result.conditions.supply) == ("ss", nmcf().conditions.supply)
+    result.write(tmp_path / "designs.json")
+    assert json.loads((tmp_path / "designs.json").read_text())["conditions"] == result.conditions.as_dict()
+    same = size("nmcf", never(), conditions=nmcf().conditions, method="cma-es", **asked)
+    assert same.conditions == nmcf().conditions
+    with pytest.raises(ConfigError, match=r"conditions\.suply: unknown key\. Did you mean 'supply'"):
+        size("nmcf", conditions={"suply": 1.8}, **asked)
+
+
 @pytest.mark.usefixtures("fakes")
 def test_an_interrupt_carries_the_best_so_far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def interrupted(self: CmaEs, positions: np.ndarray, values: np.ndarray) -> None:
@@ -200,8 +251,10 @@ def test_without_ngspice_there_is_a_prediction_that_says_so() -> None:
     assert result.simulations == 0
     assert result.best.outcome.backend == "surrogate"
     assert result.summary().startswith("not verified, a prediction only")
+    solved = size(FIVE, log=False)
+    assert (solved.best.outcome.backend, solved.verified, solved.met) == ("physics", False, False)
     with pytest.raises(SimulatorMissingError, match="apt-get install ngspice"):
-        size(FIVE, log=False)
+        size(FIVE, method="cma-es", log=False)
 
 
 # --- ngspice --------------------------------------------------------------------------------------------------------
@@ -224,15 +277,18 @@ def test_auto_meets_the_specs_of_a_circuit_that_no_model_knows(tmp_path: Path) -
     """The transformer spent 60 simulations on such a circuit without one working design."""
     told: list[str] = []
     result = size(FIVE, seed=2, budget=300, log=tmp_path, notify=told.append)
-    assert told == [f"five: CMA-ES in ngspice: {result.reason}"]
-    assert result.method == "cma-es"
+    assert told == [f"five: search on the circuit's solved equations, verified in ngspice: {result.reason}"]
+    assert result.method == "physics"
     assert result.met
     assert result.missed == []
-    assert 1 < result.simulations <= 300
+    assert 1 <= result.simulations <= 10
+    assert result.solved is not None
+    assert result.solved > 100
+    assert f"{result.solved} solved sizings, " in result.summary()
     assert {design.outcome.backend for design in result.designs} == {"ngspice"}
     metrics, targets = simulated_again(result), result.targets
     assert min(result.circuit.metrics.margins(metrics, targets).values()) >= 0.0
-    assert [row.strategy for row in read_samples(tmp_path)] == ["cma_es"] * result.simulations
+    assert [row.strategy for row in read_samples(tmp_path)] == ["physics"] * result.simulations
 
 
 @pytest.mark.ngspice

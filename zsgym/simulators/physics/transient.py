@@ -96,16 +96,19 @@ def _stored(wiring: Any, values: Any, case: int, matrix: Any, first: int) -> Non
 @inlined
 def _level(pulse: Any, time: float) -> float:
     """Value of a source at a time; pulse: low, high, start, stop, edge."""
-    low, high, start, stop, edge = pulse[0], pulse[1], pulse[2], pulse[3], pulse[4]
-    if time <= start:
-        return low
-    if time < start + edge:
-        return low + (high - low) * (time - start) / edge
-    if time <= stop:
-        return high
-    if time < stop + edge:
-        return high + (low - high) * (time - stop) / edge
-    return low
+    low: float = pulse[0]
+    high: float = pulse[1]
+    start: float = pulse[2]
+    stop: float = pulse[3]
+    edge: float = pulse[4]
+    level = low
+    if start < time < start + edge:
+        level = low + (high - low) * (time - start) / edge
+    elif start + edge <= time <= stop:
+        level = high
+    elif stop < time < stop + edge:
+        level = high + (low - high) * (time - stop) / edge
+    return level
 
 
 @inlined

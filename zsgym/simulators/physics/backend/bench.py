@@ -4,12 +4,13 @@ Every stage is run for the cases that want it; what an analysis gives is compute
 of them is read, so that a response that nobody looks at costs nothing. Operating points are found from a constant
 voltage, sweeps from their neighbours: an answer depends on its own case alone.
 
-A temperature sweep in fine steps is solved at every fifth and interpolated by a quintic spline, since waves are smooth.
+A temperature sweep in fine steps is solved at every tenth and interpolated by a quintic spline, since waves are smooth.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from zsgym.classes import testbench as tb
 from zsgym.classes.circuit_class import Bench
 from zsgym.classes.testbench import POLES, Analysis, Stage, Testbench, Wave
 from zsgym.simulators.physics import listing
+from zsgym.simulators.physics.backend.noisy import noise_of
 from zsgym.simulators.physics.backend.sizes import Sizes
 from zsgym.simulators.physics.backend.steps import Transients
 from zsgym.simulators.physics.solver import OperatingPoints, SmallSignals, linearise, operating_points
@@ -32,10 +34,14 @@ _KINDS: dict[str, Kind] = {
     "resistor": "resistor", "capacitor": "capacitor", "inductor": "inductor", "isource": "isource",
     "vsource": "vsource",
 }  # fmt: skip
-_FINE = 5
+_FINE = 10
 """Every so many points of a sweep in temperature are solved."""
-_SHORT = 4 * _FINE
+_SHORT = 24
 """Points of a sweep that is solved at all of them."""
+
+
+SUPPORTED = (tb.OperatingPoint, tb.TemperatureSweep, tb.SourceSweep, tb.SmallSignal, tb.Noise, tb.Transient)
+"""Analyses that are known here."""
 
 
 class UnsupportedError(Exception):
@@ -144,8 +150,9 @@ class Batch:
         self._devices, self.covered = self._sizes.devices(self.testbench.temperature)
         """(B,) false where the equations refuse the size of a transistor."""
         self.answers = [Answer() for _ in vectors]
+        self.seconds: dict[str, float] = {}
+        """Stage -> time that it took for the whole batch, s."""
         self._point: OperatingPoints | None = None
-        self._solved = np.zeros(len(vectors), dtype=np.intp)
 
     def run(self) -> list[Answer]:
         """Every stage that a case wants, in order."""
@@ -158,6 +165,7 @@ class Batch:
                 ],
                 dtype=np.intp,
             )
+            started = time.perf_counter()
             while rows.size:
                 try:
                     self._stage(stage, rows)
@@ -170,6 +178,7 @@ class Batch:
                     for row in rows:
                         self.answers[row].missing += (stage.name,)
                     break
+            self.seconds[stage.name] = time.perf_counter() - started
         return self.answers
 
     def _stage(self, stage: Stage, rows: Rows) -> None:
@@ -202,6 +211,8 @@ class Batch:
                 return self._source_sweep(wanted, rows)
             case tb.SmallSignal():
                 return self._small_signal(wanted, rows)
+            case tb.Noise():
+                return self._noise(wanted, rows)
             case tb.Transient() if self._transients:
                 return self._transient(wanted, rows)
         raise UnsupportedError(type(wanted).__name__)
@@ -254,7 +265,7 @@ class Batch:
         states = self._sweep(
             rows,
             celsius[chosen],
-            lambda value: self._values(rows, {}, self._sizes.devices(value, rows)[0]),
+            lambda values, kelvin: with_devices(values, self._sizes.devices(kelvin, rows)[0]),
         )
         return _Waves(
             {probe: _later(_filled, celsius, chosen, states[:, :, self._place(probe)]) for probe in wanted.probes}
@@ -262,17 +273,20 @@ class Batch:
 
     def _source_sweep(self, wanted: tb.SourceSweep, rows: Rows) -> _Waves:
         steps = _steps(wanted.start, wanted.stop, wanted.step)
-        states = self._sweep(rows, steps, lambda value: self._values(rows, {wanted.source: value}))
+        states = self._sweep(rows, steps, lambda _, value: self._values(rows, {wanted.source: value}))
         return _Waves({probe: _now(states[:, :, self._place(probe)]) for probe in wanted.probes})
 
-    def _sweep(self, rows: Rows, steps: Floats, values: Callable[[float], Values]) -> Floats:
-        """(rows, steps, unknowns): each state begins at an extrapolation of the three before it."""
-        point = self._base(rows)
+    def _sweep(self, rows: Rows, steps: Floats, values: Callable[[Values, float], Values]) -> Floats:
+        """(rows, steps, unknowns): each state begins at an extrapolation of the three before it.
+
+        :param values: makes those of a step from those of the operating point.
+        """
+        base = self._base(rows)
         past: list[OperatingPoints] = []
         states = np.zeros((len(rows), len(steps), self.system.size))
         for place, step in enumerate(steps.tolist()):
-            start = _extrapolated(past, steps[:place], step) if len(past) > 1 else point
-            point = checked(operating_points(self.system, values(step), start))
+            start = _extrapolated(past, steps[:place], step) if len(past) > 1 else base
+            point = checked(operating_points(self.system, values(base.values, step), start))
             past = [*past[-2:], point]
             states[:, place] = point.x[:, :-1]
         return states
@@ -285,16 +299,7 @@ class Batch:
     def _small_signal(self, wanted: tb.SmallSignal, rows: Rows) -> _Waves:
         gain = {f"f.{loop}": -1.0 for loop in wanted.open_loops}
         signals = linearise(self._at(rows, wanted.levels), gain=gain)
-        right = np.zeros((self.system.size + 1, 1))
-        for name, amplitude in wanted.stimuli.items():
-            element = self.system.elements[f"t.{name}"]
-            if element.kind == "vsource":
-                right[self.system.branch(element.name), 0] += amplitude
-            else:
-                above, below = (self.system.place(node) if node != "0" else -1 for node in element.nodes)
-                right[above, 0] -= amplitude
-                right[below, 0] += amplitude
-                right[-1, 0] = 0.0
+        right = self._stimulus(wanted.stimuli)
         frequency = _frequencies(wanted)
         response = _Once(lambda: signals.answers(right, frequency)[:, :, :, 0])
 
@@ -306,6 +311,35 @@ class Batch:
             waves["frequency"] = _now(np.broadcast_to(frequency, (len(rows), len(frequency))))
         waves[POLES] = lambda: _poles(signals)
         return _Waves(waves)
+
+    def _stimulus(self, stimuli: Mapping[str, float]) -> Floats:
+        """(unknowns + 1, 1) right-hand side of some sources at once."""
+        right = np.zeros((self.system.size + 1, 1))
+        for name, amplitude in stimuli.items():
+            element = self.system.elements[f"t.{name}"]
+            if element.kind == "vsource":
+                right[self.system.branch(element.name), 0] += amplitude
+            else:
+                above, below = (self.system.place(node) if node != "0" else -1 for node in element.nodes)
+                right[above, 0] -= amplitude
+                right[below, 0] += amplitude
+                right[-1, 0] = 0.0
+        return right
+
+    def _noise(self, wanted: tb.Noise, rows: Rows) -> _Waves:
+        points = self._base(rows)
+        frequency = _frequencies(wanted)
+        stimulus = self._stimulus({wanted.source: 1.0})
+        densities = noise_of(points, self._devices[rows], stimulus, self._place(wanted.output), frequency)
+        output = np.sqrt(np.stack([density for density, _ in densities]))
+        gain = np.stack([gain for _, gain in densities])
+        return _Waves(
+            {
+                "frequency": _now(np.broadcast_to(frequency, output.shape)),
+                "output": _now(output),
+                "input": _now(output / np.maximum(gain, 1e-300)),
+            }
+        )
 
     # --- time -------------------------------------------------------------------------------------------------------
 
@@ -329,7 +363,8 @@ class _Once:
     """Computes a value when it is wanted first."""
 
     def __init__(self, make: Callable[[], NDArray[np.complex128]]) -> None:
-        self._make, self._value = make, None
+        self._make = make
+        self._value: NDArray[np.complex128] | None = None
 
     def __call__(self) -> NDArray[np.complex128]:
         if self._value is None:
@@ -358,11 +393,22 @@ def taken(points: OperatingPoints, places: Rows) -> OperatingPoints:
     """Some cases of a batch."""
     if len(places) == len(points.x):
         return points
-    values = Values(*(array[places] for array in points.values))
-    parts = (points.converged, points.iterations, points.fallback, points.residual)
     return OperatingPoints(
-        points.system, values, points.x[places], points.inner[places], *(part[places] for part in parts)
+        points.system,
+        Values(*(array[places] for array in points.values)),
+        points.x[places],
+        points.inner[places],
+        points.converged[places],
+        points.iterations[places],
+        points.fallback[places],
+        points.residual[places],
     )
+
+
+def with_devices(values: Values, devices: NDArray[np.void]) -> Values:
+    """The same with other transistors."""
+    plain = np.ascontiguousarray(devices).view(np.float64).reshape(*devices.shape, -1)
+    return values._replace(devices=plain)
 
 
 def _extrapolated(past: Sequence[OperatingPoints], steps: Floats, step: float) -> OperatingPoints:
@@ -394,15 +440,14 @@ def _poles(signals: SmallSignals) -> list[Wave]:
 
 
 def _steps(start: float, stop: float, step: float) -> Floats:
-    return start + step * np.arange(math.floor((stop - start) / step + 1e-6) + 1)
+    return np.asarray(start + step * np.arange(math.floor((stop - start) / step + 1e-6) + 1), dtype=np.float64)
 
 
-def _frequencies(wanted: tb.SmallSignal) -> Floats:
+def _frequencies(wanted: tb.SmallSignal | tb.Noise) -> Floats:
     if wanted.start == wanted.stop:
         return np.array([wanted.start])
     points = math.floor(wanted.per_decade * math.log10(wanted.stop / wanted.start) + 1e-6) + 1
-    frequencies: Floats = wanted.start * 10.0 ** (np.arange(points) / wanted.per_decade)
-    return frequencies
+    return np.asarray(wanted.start * 10.0 ** (np.arange(points) / wanted.per_decade), dtype=np.float64)
 
 
 def _now(values: Wave) -> Callable[[], Wave]:

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zsgym import __version__
-from zsgym.base.errors import NotCoveredError, UndecidedError
+from zsgym.base.errors import UndecidedError
 from zsgym.circuits import DEFAULT_VERDICT, Cases, Circuit
 from zsgym.circuits.geometry import inside_models
 from zsgym.classes import Conditions, Failure
 from zsgym.classes.circuit_class import Bench
-from zsgym.classes.testbench import Noise, Testbench
+from zsgym.classes.testbench import Testbench
 from zsgym.classes.verdict import first_shown
 from zsgym.pdk import models_hash
 from zsgym.simulators.base import Errors
 from zsgym.simulators.outcome import Outcome, Status
-from zsgym.simulators.physics.backend.bench import Answer, Batch, system_of
+from zsgym.simulators.physics.backend.bench import SUPPORTED, Answer, Batch, system_of
 from zsgym.simulators.physics.compiling import is_kept
 from zsgym.simulators.physics.nodal import newton
 from zsgym.simulators.physics.system import System
@@ -38,7 +39,6 @@ class PhysicsSimulator:
     :param circuit: which circuit. :param policy: name of the circuit's verdict policy.
     :param transient: also follow the step response. Without it a sizing that fails for small signals is answered, and
         any other is undecided.
-    :raises NotCoveredError: the circuit is asked for an optional metric that needs an analysis of noise.
 
     Answers are predictions: rows of a log wait for ngspice as those of a surrogate do. A sizing for which an equation
     has no solution is `undecided`, never a failure.
@@ -53,12 +53,14 @@ class PhysicsSimulator:
         self.solved = 0
         """Cases that were answered so far."""
         self._systems: dict[tuple[object, ...], System] = {}
-        if unanswered := self._unanswered():
-            raise NotCoveredError(
-                f"the physics backend does not compute {', '.join(unanswered)}, which is asked for: use "
-                'backend="ngspice" (on the command line --backend ngspice), or drop the spec (a target of None; on the '
-                "command line none)"
-            )
+
+    @staticmethod
+    def why_not(circuit: Circuit) -> str | None:
+        """Why a circuit cannot be answered, or what it is asked for; None where it can."""
+        bench = circuit.circuit_class.bench(circuit.subcircuit, circuit.conditions, circuit.policy(DEFAULT_VERDICT))
+        analyses = [analysis for stage in bench.testbench.stages for analysis in stage.analyses]
+        unknown = sorted({type(analysis).__name__ for analysis in analyses if not isinstance(analysis, SUPPORTED)})
+        return f"the physics backend knows no analysis {', '.join(unknown)}" if unknown else None
 
     @property
     def provenance(self) -> Mapping[str, str]:
@@ -87,21 +89,15 @@ class PhysicsSimulator:
             raise lost
         return answered
 
-    def measure(self, vectors: np.ndarray, conditions: Conditions, *, complete: bool = False) -> list[Answer | None]:
-        """What the testbench gives before any verdict, with all waves; None outside the models.
+    def batch(self, vectors: NDArray[np.float64], conditions: Conditions, *, complete: bool = False) -> Batch:
+        """Sizings in their testbench, not yet run: for callers that want waves, or time, rather than outcomes.
 
         :param vectors: (B, n) sizings. :param complete: run every stage, also those that cannot change the verdict.
         """
         bench = self._bench(conditions, complete)
         _announce_compilation()
         system = self._system(bench.testbench)
-        batch = Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
-        answers = [answer if covered else None for answer, covered in zip(batch.run(), batch.covered, strict=True)]
-        if self.circuit.asked:
-            for answer, vector in zip(answers, vectors, strict=True):
-                if answer is not None:
-                    answer.raw |= self.circuit.closed_form(self.circuit.sizing(vector))
-        return answers
+        return Batch(self.circuit, system, vectors, bench, conditions.corner, transient=self.transient)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -111,14 +107,6 @@ class PhysicsSimulator:
         bench = circuit_class.bench(self.circuit.subcircuit, conditions, self.policy, complete=complete)
         return circuit_class.asking(bench, asked) if asked else bench
 
-    def _unanswered(self) -> list[str]:
-        """The metrics asked for that need an analysis which this backend does not have."""
-        if not self.circuit.asked_of_simulators:
-            return []
-        stages = self._bench(self.circuit.conditions).testbench.stages
-        noisy = [stage for stage in stages if any(isinstance(analysis, Noise) for analysis in stage.analyses)]
-        return [name for stage in noisy for name in stage.optional if name in self.circuit.asked]
-
     def _system(self, testbench: Testbench) -> System:
         """The wiring: whatever the conditions, it is the same as long as the testbench's elements are."""
         key = tuple((type(element).__name__, *_nodes(element)) for element in testbench.elements)
@@ -126,13 +114,19 @@ class PhysicsSimulator:
             self._systems[key] = system_of(self.circuit, testbench)
         return self._systems[key]
 
-    def _solve(self, vectors: np.ndarray, conditions: Conditions) -> list[Outcome]:
+    def _solve(self, vectors: NDArray[np.float64], conditions: Conditions) -> list[Outcome]:
         started = time.perf_counter()
-        answers = self.measure(vectors, conditions)
+        batch = self.batch(vectors, conditions)
+        answers = batch.run()
+        if self.circuit.asked:
+            for answer, vector in zip(answers, vectors, strict=True):
+                answer.raw |= self.circuit.closed_form(self.circuit.sizing(vector))
         elapsed = (time.perf_counter() - started) / len(answers)
-        return [self._outcome(answer, elapsed) for answer in answers]
+        covered = zip(answers, batch.covered, strict=True)
+        return [self.outcome(answer if known else None, elapsed) for answer, known in covered]
 
-    def _outcome(self, answer: Answer | None, elapsed_s: float) -> Outcome:
+    def outcome(self, answer: Answer | None, elapsed_s: float = 0.0) -> Outcome:
+        """What an answer amounts to under this simulator's verdict policy; None stands for a size without a model."""
         if answer is None:
             return Outcome(Status.CIRCUIT_FAILURE, Failure.GEOMETRY, backend=self.name, elapsed_s=elapsed_s)
         circuit_class = self.circuit.circuit_class

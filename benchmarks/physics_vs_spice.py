@@ -1,0 +1,265 @@
+"""The physics backend against ngspice, on random sizings of every shipped amplifier and at other conditions.
+
+    python benchmarks/physics_vs_spice.py                                # every circuit, 300 sizings each: hours
+    python benchmarks/physics_vs_spice.py --circuits nmcf --sizings 50   # minutes
+
+Sizings are drawn log-uniformly inside the transistor models. Errors are those of sizings that work in ngspice, with the
+metrics that rest on linear equations beside those of the step response; stability is compared wherever both have judged
+the small signals. Times are wall times of one core, both simulators in turn on the same sizings, so that what else the
+machine does slows both. What ngspice answered is kept in the cache folder: an interrupted run goes on where it stopped.
+Circuits that are not named keep what the JSON says of them.
+
+Writes physics_vs_spice.json and physics_vs_spice.png.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import RESULTS, format_table, new_figure, provenance, run_resumable, save_figure, write_json
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from zsgym.base.paths import cache_dir
+from zsgym.circuits import Circuit, list_circuits, load_circuit
+from zsgym.circuits.geometry import inside_models
+from zsgym.classes import Conditions
+from zsgym.datasets.strategies import sample
+from zsgym.pdk import models_hash
+from zsgym.simulators.ngspice.simulator import NgspiceSimulator
+from zsgym.simulators.outcome import Outcome, Status
+from zsgym.simulators.physics.backend.simulator import PhysicsSimulator
+
+GOALS = {
+    "power": ("relative", 1e-3), "vos": ("offset", 1.0), "dc_gain": ("absolute", 0.01), "gbw": ("relative", 1e-3),
+    "phase_margin": ("absolute", 0.01), "cmrr": ("absolute", 0.1), "psrr_p": ("absolute", 0.01),
+    "psrr_n": ("absolute", 0.01), "tc": ("relative", 0.01), "slew_rate": ("relative", 0.05),
+    "settling_time": ("relative", 0.05),
+}  # fmt: skip
+"""Metric -> how its error is counted, and what the error of 99 % of the working sizings should be within; the offset's
+is in units of 1 uV + 1e-3 of it."""
+ELSEWHERE: tuple[dict[str, Any], ...] = (
+    {"corner": "ff"}, {"corner": "ss"}, {"corner": "sf"}, {"corner": "fs"}, {"supply": 1.62}, {"supply": 1.98},
+    {"temperature": -40.0}, {"temperature": 125.0},
+)  # fmt: skip
+_OF_SMALL_SIGNALS = ("operating_point", "small_signal")
+
+
+def draw(circuit: Circuit, count: int, seed: int) -> NDArray[np.float64]:
+    """(count, n) log-uniform sizings inside the models."""
+    found: list[NDArray[np.float64]] = []
+    index = 0
+    while len(found) < count:
+        part = np.array([circuit.vector(sample(circuit, "log", seed, i)) for i in range(index, index + 64)])
+        found += list(part[inside_models(circuit, part)])
+        index += 64
+    return np.array(found[:count])
+
+
+def ngspice_answers(
+    circuit: Circuit, vectors: NDArray[np.float64], conditions: Conditions, folder: Path
+) -> list[dict[str, Any]]:
+    """Status, failure and measurements of every sizing in ngspice, as far as they are not kept already."""
+    key = hashlib.sha256(vectors.tobytes() + repr((circuit.netlist_hash, conditions, models_hash())).encode())
+    place = folder / f"{circuit.name}-{key.hexdigest()[:16]}.json"
+    if place.is_file():
+        kept: list[dict[str, Any]] = json.loads(place.read_text())
+        return kept
+    answers: list[dict[str, Any]] = []
+    with NgspiceSimulator(circuit) as simulator:
+        bar = tqdm(range(0, len(vectors), 16), desc=f"{circuit.name} in ngspice", leave=False)
+        for start in bar:
+            outcomes = simulator.simulate(circuit.cases(vectors[start : start + 16], conditions), errors="return")
+            answers += [_kept(outcome) for outcome in outcomes]
+    folder.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(answers))
+    return answers
+
+
+def _kept(outcome: Outcome) -> dict[str, Any]:
+    return {"status": outcome.status.value, "failure": outcome.failure, "raw": dict(outcome.raw)}
+
+
+def compare(solved: Sequence[Outcome], truth: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Agreement and errors of one set of sizings."""
+    working = [
+        (ours.raw, theirs["raw"])
+        for ours, theirs in zip(solved, truth, strict=True)
+        if theirs["status"] == "success" and ours.status is not Status.UNDECIDED
+    ]
+    both = [(o.raw.get("max_pole_real"), t["raw"].get("max_pole_real")) for o, t in zip(solved, truth, strict=True)]
+    stable = [(a > 0.0) == (b > 0.0) for a, b in both if a is not None and b is not None]
+    labels = [
+        (o.label, int(t["status"] == "success")) for o, t in zip(solved, truth, strict=True) if o.label is not None
+    ]
+    reasons = Counter(
+        f"{t['failure'] or 'works'} in ngspice, {o.failure or o.status.value} here"
+        for o, t in zip(solved, truth, strict=True)
+        if o.label is not None and o.label != int(t["status"] == "success")
+    )
+    return {
+        "sizings": len(truth),
+        "converged": float(np.mean([o.status is not Status.UNDECIDED for o in solved])),
+        "working": sum(t["status"] == "success" for t in truth),
+        "stability_compared": len(stable),
+        "stability_agrees": float(np.mean(stable)) if stable else None,
+        "label_agrees": float(np.mean([a == b for a, b in labels])) if labels else None,
+        "disagreements": dict(reasons),
+        "errors": {name: errors_of(name, working) for name in GOALS} if working else {},
+    }
+
+
+def errors_of(name: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
+    """Quantiles of one metric's error, and the share within its goal."""
+    kind, goal = GOALS[name]
+    errors = []
+    for ours, theirs in pairs:
+        a, b = ours.get(name), theirs[name]
+        if a is None:  # found to fail here: a disagreement, which is counted as such
+            continue
+        scale = {"relative": abs(b), "absolute": 1.0, "offset": 1e-6 + 1e-3 * abs(b)}[kind]
+        errors.append(abs(a - b) / max(scale, 1e-300))
+    if not errors:
+        return {}
+    median, tenth, hundredth = np.quantile(errors, [0.5, 0.9, 0.99])
+    return {
+        "median": float(median), "p90": float(tenth), "p99": float(hundredth), "worst": float(np.max(errors)),
+        "within_goal": float(np.mean(np.array(errors) <= goal)),
+        "worst_at": int(np.argmax(errors)),
+    }  # fmt: skip
+
+
+def speed(circuit: Circuit, vectors: NDArray[np.float64]) -> dict[str, float]:
+    """Times per sizing in s, of sizings that work; both simulators in turn."""
+    physics = PhysicsSimulator(circuit)
+    conditions = circuit.conditions
+    physics.simulate(circuit.cases(vectors[:2]), errors="return")
+    single, ours, small, theirs, theirs_small = [], [], [], [], []
+    with NgspiceSimulator(circuit) as simulator:
+        simulator.simulate(circuit.cases(vectors[:1]))
+        for vector in vectors:
+            started = time.perf_counter()
+            physics.simulate(circuit.cases(vector[None]), errors="return")
+            single.append(time.perf_counter() - started)
+            (answer,) = simulator.measure(circuit.cases(vector[None]))
+            stages = getattr(answer, "stages", {})
+            theirs.append(sum(stages.values()))
+            theirs_small.append(sum(stages.get(name, 0.0) for name in _OF_SMALL_SIGNALS))
+    for _ in range(3):
+        batch = physics.batch(vectors, conditions)
+        started = time.perf_counter()
+        batch.run()
+        ours.append((time.perf_counter() - started) / len(vectors))
+        small.append(sum(batch.seconds[name] for name in _OF_SMALL_SIGNALS) / len(vectors))
+    return {
+        "sizings": len(vectors),
+        "ngspice_s": float(np.mean(theirs)),
+        "ngspice_small_signal_s": float(np.mean(theirs_small)),
+        "one_s": float(np.median(single)),
+        "batch_s": float(np.min(ours)),
+        "batch_small_signal_s": float(np.min(small)),
+        "times_complete": float(np.mean(theirs) / np.min(ours)),
+        "times_small_signal": float(np.mean(theirs_small) / np.min(small)),
+    }
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Everything, circuit by circuit."""
+    folder = cache_dir() / "benchmarks" / "physics_vs_spice"
+    path = arguments.out / "physics_vs_spice.json"
+    circuits: dict[str, Any] = json.loads(path.read_text())["circuits"] if path.is_file() else {}
+    for name in arguments.circuits or list_circuits():
+        circuit = load_circuit(name)
+        vectors = draw(circuit, arguments.sizings, arguments.seed)
+        physics = PhysicsSimulator(circuit)
+        truth = ngspice_answers(circuit, vectors, circuit.conditions, folder)
+        solved = physics.simulate(circuit.cases(vectors), errors="return")
+        found = compare(solved, truth)
+        working = [row for row, answer in enumerate(truth) if answer["status"] == "success"]
+        if arguments.timed and len(working) > 2:
+            found["speed"] = speed(circuit, vectors[working[: arguments.timed]])
+        few = vectors[: arguments.elsewhere]
+        found["elsewhere"] = {
+            str(next(iter(changes.values()))): compare(
+                physics.simulate(circuit.cases(few, circuit.conditions.replace(**changes)), errors="return"),
+                ngspice_answers(circuit, few, circuit.conditions.replace(**changes), folder),
+            )
+            for changes in (ELSEWHERE if len(few) else ())
+        }
+        circuits[circuit.name] = found
+        print(row_of(circuit.name, found), flush=True)
+        result = {
+            "circuits": dict(sorted(circuits.items())),
+            "goals": {name: list(goal) for name, goal in GOALS.items()},
+            "provenance": provenance("zsgym", "numba", "numpy", seed=arguments.seed),
+        }
+        write_json(path, result)
+    figure(circuits, arguments.out / "physics_vs_spice.png")
+    print(tables(circuits))
+
+
+def row_of(name: str, found: Mapping[str, Any]) -> str:
+    """One line while the benchmark runs."""
+    return (
+        f"{name}: {found['sizings']} sizings, {found['working']} work, converged {found['converged']:.4f}, "
+        f"stability {found['stability_agrees']}, label {found['label_agrees']}, {found['disagreements']}"
+    )
+
+
+def tables(circuits: Mapping[str, Any]) -> str:
+    """What is printed at the end."""
+    agreement = [
+        (name, c["sizings"], c["working"], c["converged"], c["stability_agrees"], c["label_agrees"],
+         *(c.get("speed", {}).get(key) for key in ("times_small_signal", "times_complete", "batch_s")))
+        for name, c in circuits.items()
+    ]  # fmt: skip
+    errors = [(name, *(c["errors"].get(metric, {}).get("p99") for metric in GOALS)) for name, c in circuits.items()]
+    header = ("circuit", "sizings", "work", "converged", "stability", "label", "x op+AC+poles", "x complete", "s")
+    return "\n".join(
+        [
+            format_table("Agreement with ngspice", header, agreement),
+            format_table("99th percentile of errors", ("circuit", *GOALS), errors),
+        ]
+    )
+
+
+def figure(circuits: Mapping[str, Any], path: Path) -> None:
+    """Median and 99th percentile of every metric's error, a dot for each circuit."""
+    drawn, grid = new_figure(1, 1, 8.0, 3.6)
+    axes = grid[0, 0]
+    for column, (metric, (_, goal)) in enumerate(GOALS.items()):
+        for quantile, colour in (("median", "#0072b2"), ("p99", "#d55e00")):
+            values = [c["errors"][metric][quantile] for c in circuits.values() if c["errors"].get(metric)]
+            axes.plot(
+                [column] * len(values), np.maximum(values, 1e-14), "o", color=colour, alpha=0.6, markersize=4,
+                label=quantile if column == 0 else None,
+            )  # fmt: skip
+        axes.plot([column - 0.3, column + 0.3], [goal, goal], color="#7f7f7f")
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(GOALS)), list(GOALS), rotation=30, ha="right")
+    axes.set_ylabel("error (relative, dB, degrees)")
+    axes.legend()
+    save_figure(drawn, path)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--circuits", nargs="*", metavar="NAME", help="default: every shipped one")
+    parser.add_argument("--sizings", type=int, default=300, help="of each circuit (default: 300)")
+    parser.add_argument("--elsewhere", type=int, default=40, help="sizings at each other condition (default: 40)")
+    parser.add_argument("--timed", type=int, default=24, help="working sizings that are timed (default: 24)")
+    parser.add_argument("--seed", type=int, default=12, help="of the sizings (default: 12)")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="folder of the results")
+    arguments = parser.parse_args()
+    run_resumable(lambda: run(arguments))
+
+
+if __name__ == "__main__":
+    main()
