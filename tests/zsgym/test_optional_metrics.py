@@ -397,6 +397,10 @@ def test_sizing_by_specs_on_them(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     result.write_report(page)
     result.write(tmp_path / "designs.json")
-    assert "input-referred noise at 1 kHz" in page.read_text()
+    text = page.read_text()
+    assert "input-referred noise at 1 kHz" in text
+    assert ">Noise<" in text
+    assert ">Gain over output levels<" in text
+    assert "Gain over input common modes" not in text, "nobody has asked"
     designs = json.loads((tmp_path / "designs.json").read_text())
     assert designs["designs"][0]["metrics"]["gate_area"] <= 3e-9

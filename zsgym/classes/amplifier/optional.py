@@ -131,6 +131,20 @@ def measure(stage: str, waves: Waves, conditions: AmplifierConditions) -> Raw:
     return dict.fromkeys(_STAGES[stage])
 
 
+def gain_curve(stage: str, waves: Waves, conditions: AmplifierConditions) -> tuple[Real, Real] | None:
+    """Levels in V, ascending, and the gain at each in dB, of the stage of a range; None where it was not run."""
+    if stage == "output_swing" and {"output_up", "output_down"} <= waves.keys():
+        (down, below), (up, above) = (_input_per_output(waves[name]) for name in ("output_down", "output_up"))
+        level, needed = np.concatenate([down[::-1], up]), np.concatenate([below[::-1], above])
+        return level, -decibel(needed.astype(np.complex128))
+    if stage == "common_mode_range":
+        names = {level: _at(level) for level in _levels(conditions)} | {conditions.common_mode: "open_loop"}
+        known = sorted(level for level, name in names.items() if name in waves)
+        if len(known) > 1:
+            return np.array(known), np.array([_gain_db(waves[names[level]]) for level in known])
+    return None
+
+
 def _noise(conditions: AmplifierConditions) -> tuple[Analysis, ...]:
     (low, high), (few, many) = NOISE_BAND, NOISE_POINTS
     return Noise("slow_noise", "out", "inp", low, SPOT, few), Noise("fast_noise", "out", "inp", SPOT, high, many)
