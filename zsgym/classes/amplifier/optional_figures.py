@@ -62,7 +62,9 @@ def gain_plot(level: Real, gain_db: Real, ends: tuple[float, float], supply: flo
     top = min(float(gain_db.max()), float(np.median(usable if usable.size else gain_db)) + 12.0)
     panel = Panel(Axis(0.0, supply, "level", unit="V"), Axis(max(top - 60.0, 0.0), top + 6.0, "gain (dB)"), height=260)
     panel.line(level, gain_db)
-    for end, anchor, dx in zip(ends, ("start", "end"), (7, -7), strict=True):
-        panel.upright(end, "cursor")
-        panel.label(end, top - 40.0, printed(end, "V"), anchor, dx=dx)
+    low, high = ends
+    panel.upright(low, "cursor")
+    panel.upright(high, "cursor")
+    panel.label(low, top - 40.0, printed(low, "V"), "start", dx=7)
+    panel.label(high, top - 40.0, printed(high, "V"), "end", dx=-7)
     return drawing([panel], f"{title}, from rail to rail")
