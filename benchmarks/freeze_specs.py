@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeze"), help="folder of everything simulated")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
+    parser.add_argument("--result", default=RESULT, metavar="NAME", help="of the JSON file (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write specs and known-good sizings into the YAML files")
     arguments = parser.parse_args()
     run_resumable(lambda: run(arguments))
@@ -79,7 +80,7 @@ def main() -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Search every circuit, then check every circuit, then report."""
     names = arguments.circuits or [name for name in list_circuits() if name not in KEPT]
-    path = arguments.out / RESULT
+    path = arguments.out / arguments.result
     entries: dict[str, Any] = json.loads(path.read_text())["circuits"] if path.is_file() else {}
     for last_pass in (False, True):  # all searches come first: specs are known early, checks may take their time
         for name in names:
