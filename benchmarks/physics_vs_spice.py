@@ -7,6 +7,7 @@ Sizings are drawn log-uniformly inside the transistor models. Errors are those o
 metrics that rest on linear equations beside those of the step response; stability is compared wherever both have judged
 the small signals. Times are wall times of one core, both simulators in turn on the same sizings, so that what else the
 machine does slows both. What ngspice answered is kept in the cache folder: an interrupted run goes on where it stopped.
+Circuits that are not named keep what the JSON says of them.
 
 Writes physics_vs_spice.json and physics_vs_spice.png.
 """
@@ -120,11 +121,12 @@ def errors_of(name: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, A
     errors = []
     for ours, theirs in pairs:
         a, b = ours.get(name), theirs[name]
-        if a is None:
-            errors.append(np.inf)
+        if a is None:  # found to fail here: a disagreement, which is counted as such
             continue
         scale = {"relative": abs(b), "absolute": 1.0, "offset": 1e-6 + 1e-3 * abs(b)}[kind]
         errors.append(abs(a - b) / max(scale, 1e-300))
+    if not errors:
+        return {}
     median, tenth, hundredth = np.quantile(errors, [0.5, 0.9, 0.99])
     return {
         "median": float(median), "p90": float(tenth), "p99": float(hundredth), "worst": float(np.max(errors)),
@@ -170,7 +172,8 @@ def speed(circuit: Circuit, vectors: NDArray[np.float64]) -> dict[str, float]:
 def run(arguments: argparse.Namespace) -> None:
     """Everything, circuit by circuit."""
     folder = cache_dir() / "benchmarks" / "physics_vs_spice"
-    circuits: dict[str, Any] = {}
+    path = arguments.out / "physics_vs_spice.json"
+    circuits: dict[str, Any] = json.loads(path.read_text())["circuits"] if path.is_file() else {}
     for name in arguments.circuits or list_circuits():
         circuit = load_circuit(name)
         vectors = draw(circuit, arguments.sizings, arguments.seed)
@@ -191,12 +194,12 @@ def run(arguments: argparse.Namespace) -> None:
         }
         circuits[circuit.name] = found
         print(row_of(circuit.name, found), flush=True)
-    result = {
-        "circuits": circuits,
-        "goals": {name: list(goal) for name, goal in GOALS.items()},
-        "provenance": provenance("zsgym", "numba", "numpy", seed=arguments.seed, sizings=arguments.sizings),
-    }
-    write_json(arguments.out / "physics_vs_spice.json", result)
+        result = {
+            "circuits": dict(sorted(circuits.items())),
+            "goals": {name: list(goal) for name, goal in GOALS.items()},
+            "provenance": provenance("zsgym", "numba", "numpy", seed=arguments.seed),
+        }
+        write_json(path, result)
     figure(circuits, arguments.out / "physics_vs_spice.png")
     print(tables(circuits))
 
@@ -232,7 +235,7 @@ def figure(circuits: Mapping[str, Any], path: Path) -> None:
     axes = grid[0, 0]
     for column, (metric, (_, goal)) in enumerate(GOALS.items()):
         for quantile, colour in (("median", "#0072b2"), ("p99", "#d55e00")):
-            values = [c["errors"][metric][quantile] for c in circuits.values() if c["errors"]]
+            values = [c["errors"][metric][quantile] for c in circuits.values() if c["errors"].get(metric)]
             axes.plot(
                 [column] * len(values), np.maximum(values, 1e-14), "o", color=colour, alpha=0.6, markersize=4,
                 label=quantile if column == 0 else None,

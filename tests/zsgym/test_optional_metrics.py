@@ -198,6 +198,17 @@ def test_a_data_set_has_columns_for_them(nmcf: Circuit, tmp_path: Path) -> None:
     assert "optional_metrics" not in Plan(nmcf, 60).configuration()
 
 
+def test_what_a_surrogate_computed_is_there_when_ngspice_has_answered(nmcf: Circuit, tmp_path: Path) -> None:
+    env = SizingEnv(nmcf, targets={"gate_area": 1e-9}, log=tmp_path / "log")
+    env.reset(seed=1, options={"sizing": "robust"})
+    env.close()
+    relabel.answer_queue(tmp_path / "log", lambda circuit, _: Asked(circuit, always_works=True), progress=False)
+    predicted, simulated = read_samples(tmp_path / "log")
+    assert predicted.predicted
+    assert not simulated.predicted
+    assert simulated.metrics["gate_area"] == predicted.metrics["gate_area"] == pytest.approx(6.217165e-10)
+
+
 def test_judging_anew_keeps_them(nmcf: Circuit) -> None:
     (outcome,) = Asked(nmcf, always_works=True).simulate(
         nmcf.asking(["output_swing", "icmr"]).cases([nmcf.known_good["robust"]])
@@ -236,9 +247,9 @@ def test_the_surrogate_computes_closed_forms(nmcf: Circuit) -> None:
     assert design.cautious == 0.0
 
 
-def test_specs_that_no_model_knows_are_searched_for_in_ngspice(nmcf: Circuit) -> None:
+def test_specs_that_no_model_knows_are_solved_for(nmcf: Circuit) -> None:
     choice = choose(nmcf.asking(["gate_area", "icmr"]))
-    assert (choice.method, choice.model) == ("cma-es", None)
+    assert (choice.method, choice.model) == ("physics", None)
     assert "was not trained on icmr, gate_area" in choice.reason
     with pytest.raises(ConfigError, match="was not trained on icmr"):
         choose(nmcf.asking(["icmr"]), "gradient")

@@ -298,7 +298,8 @@ def test_a_report(circuit: Circuit, plain: dict[str, float]) -> None:
 def test_it_is_sized(circuit: Circuit, tmp_path: Path) -> None:
     result = zsgym.size(circuit, seed=1, budget=200, from_scratch=True, log=False)
     assert result.met, result.summary()
-    assert result.method == "cma-es"
+    assert result.method == "physics", "its equations are solved, whatever the class"
+    assert result.simulations <= 10
 
 
 @pytest.mark.ngspice

@@ -27,7 +27,8 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     their targets. Many sizings do not work at all (no gain, unstable, outside the transistor models): these cost a
     large negative reward, say why in `info["failure"]`, and are kept as labelled samples like all others.
 
-    By default a trained surrogate answers, in about a millisecond; `backend="ngspice"` simulates, and
+    By default a trained surrogate answers, in about a millisecond; `backend="ngspice"` simulates, `backend="physics"`
+    solves the circuit's equations, and
     `backend="hybrid"` simulates where the surrogate cannot be trusted with the targets of the episode.
 
     The environment is deterministic: the same seed and actions give the same episode on the same backend.
@@ -104,7 +105,7 @@ class SizingEnv(gym.Env[NDArray[Any], NDArray[Any]]):
     | argument          | default      | meaning                                                                       |
     | ----------------- | ------------ | ----------------------------------------------------------------------------- |
     | `circuit`         | by the id    | name of a circuit, path of a circuit file, or a `Circuit`                     |
-    | `backend`         | `"surrogate"`| `"ngspice"`, `"surrogate"`, `"hybrid"`, or a `Simulator` (which stays open)   |
+    | `backend`         | `"surrogate"`| that, `"physics"`, `"ngspice"`, `"hybrid"`, or a `Simulator` (stays open)     |
     | `backend_options` | `None`       | further keyword arguments of `zsgym.simulators.make_simulator`                |
     | `workers`         | `1`          | processes of the backend; more than one pays in the vector environments       |
     | `action_mode`     | `"absolute"` | `"absolute"` or `"delta"`                                                     |

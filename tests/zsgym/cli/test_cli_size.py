@@ -107,10 +107,10 @@ def test_a_circuit_is_sized_under_other_conditions(run: Run, folder: Path) -> No
 @pytest.mark.ngspice
 def test_which_circuit_of_a_class(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "list_circuits", lambda directories: ["five", "nmcf", "nmcnr"])  # not twenty
-    asked = ("--target", "gbw=1.5meg", "--target", "power=400u", "--target", "dc_gain=90", "--load", "12e-12")
+    asked = ("--target", "gbw=1.5meg", "--target", "power=400u", "--target", "dc_gain=90")
     code, printed, err = run("size", "amplifier", *asked, "--circuits-dir", FIVE, "--budget", 45, "--seed", 3)
     assert code == 0
-    assert "load 12 pF" in err
+    assert "zsgym: amplifier: 3 circuits, all at corner tt, 1.8 V, 27 °C, load 10 pF" in err
     assert "zsgym: five is left out: the best dc_gain known of it is 40 dB, and 90 dB is asked for" in err
     assert "left out: five: " in printed
     written = json.loads((folder / "runs" / "size" / "amplifier" / "designs.json").read_text())

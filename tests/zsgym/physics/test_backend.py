@@ -186,6 +186,18 @@ def test_it_knows_circuits_that_nobody_has_seen() -> None:
         _compare(physics, circuit, [circuit.sizing(row) for row in circuit.from_unit(unit)], {})
 
 
+@pytest.mark.ngspice
+def test_noise_and_ranges_are_those_of_ngspice(circuit: Circuit, good: dict[str, float]) -> None:
+    asking = circuit.asking(["input_noise", "input_noise_rms", "output_swing", "icmr"])
+    with closing(make_simulator("ngspice", asking)) as ngspice, PhysicsSimulator(asking) as physics:
+        (theirs,), (ours,) = ask(ngspice, [good]), ask(physics, [good])
+    a, b = dict(ours.metrics or {}), dict(theirs.metrics or {})
+    assert a["input_noise"] == pytest.approx(b["input_noise"], rel=1e-3)
+    assert a["input_noise_rms"] == pytest.approx(b["input_noise_rms"], rel=0.01)
+    assert a["output_swing"] == pytest.approx(b["output_swing"], abs=1e-3)
+    assert a["icmr"] == pytest.approx(b["icmr"], abs=1e-3)
+
+
 def _compare(
     physics: PhysicsSimulator, circuit: Circuit, sizings: list[dict[str, float]], conditions: dict[str, Any]
 ) -> None:

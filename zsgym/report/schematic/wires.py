@@ -146,24 +146,21 @@ def _tail(block: Block, placement: Placement, grid: Grid) -> None:
 
 def _loops(placer: Placer, placement: Placement, grid: Grid) -> None:
     """Wires from gates to the column that they stand in."""
-    for block in placer.order.blocks:
-        for column in block.every:
-            for element in column.elements:
-                net = element.gate
-                if net is None or net not in column.channel_nets or net in placer.structure.rails:
-                    continue
-                gate = _spot(placement.placed[element].pins["g"])
-                own = _piece(grid, net, gate)
-                for other in column.elements:
-                    if net in (other.top, other.bottom) and own is not None:
-                        target = _piece(grid, net, _ends(other, placement.placed[other])[0 if net == other.top else 1])
-                        if target is not own:
-                            grid.connect(net, own, _LOOP, to=target)
-                            break
+    columns = [column for block in placer.order.blocks for column in block.every]
+    for column, element in [(c, e) for c in columns for e in c.elements]:
+        net = element.gate
+        if net is None or net not in column.channel_nets or net in placer.structure.rails:
+            continue
+        gate = _piece(grid, net, _spot(placement.placed[element].pins["g"]))
+        nearest = next(other for other in column.elements if net in (other.top, other.bottom))
+        upper, lower = _ends(nearest, placement.placed[nearest])
+        channel = _piece(grid, net, upper if net == nearest.top else lower)
+        if channel is not gate:
+            grid.connect(net, gate, _LOOP, to=channel)
 
 
-def _piece(grid: Grid, net: str, spot: Spot) -> set[Spot] | None:
-    return next((piece for piece in grid.pieces[net] if spot in piece), None)
+def _piece(grid: Grid, net: str, spot: Spot) -> set[Spot]:
+    return next(piece for piece in grid.pieces[net] if spot in piece)
 
 
 def _remaining(placer: Placer, grid: Grid) -> None:

@@ -153,7 +153,6 @@ class Batch:
         self.seconds: dict[str, float] = {}
         """Stage -> time that it took for the whole batch, s."""
         self._point: OperatingPoints | None = None
-        self._solved = np.zeros(len(vectors), dtype=np.intp)
 
     def run(self) -> list[Answer]:
         """Every stage that a case wants, in order."""
