@@ -30,8 +30,8 @@ from zsgym.base.files import write_text
 from zsgym.circuits import Circuit, list_circuits, load_circuit
 from zsgym.simulators.outcome import Outcome
 
-KEPT = ("nmcf", "nmcnr")
-"""Circuits whose specs are the published ones, or were stated with version 0.1."""
+KEPT = ("nmcf", "nmcnr", "folded_cascode", "miller_n", "miller_p", "ota5t", "telescopic")
+"""Circuits whose specs stand already: the published ones, those of version 0.1, and those of hand calculations."""
 RELAXED = 0.1
 """How much of its value a spec gives way, in the metric's unit: a margin of about 0.05 for every metric alike."""
 LEAST_BEYOND = 6
@@ -54,6 +54,12 @@ def main() -> None:
         "--rows-first", type=int, default=160, help="of these, how many the search starts from (default: %(default)s)"
     )
     parser.add_argument("--simulations", type=int, default=200, help="of the search (default: %(default)s)")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=1000,
+        help="simulations after which a search ends whose specs are not hard enough yet (default: %(default)s)",
+    )
     parser.add_argument(
         "--scout",
         type=int,
@@ -103,8 +109,13 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         search = Search(first, evaluator, folder / "search.jsonl", arguments.seed)
         search.run(arguments.simulations)
         rows.extend(evaluator, rows_wanted, arguments.seed)
-        sizing = rounded(circuit, search.best[1])
-        outcomes = search.at_supplies(sizing)
+        for goal in range(arguments.simulations, max(arguments.most, arguments.simulations) + 1, arguments.simulations):
+            search.run(goal)
+            sizing = rounded(circuit, search.best[1])
+            outcomes = search.at_supplies(sizing)
+            specs = _specs(rows, outcomes)
+            if len(specs["beyond"]) >= LEAST_BEYOND:
+                break
     entry = {
         "rows": len(rows.rows),
         "working_share": rows.share,
@@ -118,7 +129,7 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
         "metrics": {f"{supply:g}": outcome.metrics for supply, outcome in outcomes.items()},
         "quartiles": quartiles(rows),
     }
-    return entry | _specs(rows, outcomes)
+    return entry | specs
 
 
 def _nothing(rows: Rows, scouting: int, seed: int) -> dict[str, Any]:
@@ -232,7 +243,7 @@ def _known_good(entry: Mapping[str, Any]) -> str:
             "# Sizings that were simulated and work, with the supplies (V) at which that was verified.",
             "known_good:",
             "  robust:",
-            "    description: meets every target at the nominal supply, and works at each of these",
+            "    description: works at each of these supplies, and at the nominal one a tenth better than every spec",
             f"    supplies: [{supplies}]",
             "    sizing: {",
             *_wrapped([f"{name}: {value:g}," for name, value in entry["sizing"].items()], "      ", 118),

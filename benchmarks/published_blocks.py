@@ -5,7 +5,7 @@ from collections.abc import Callable
 import published_agents as agents
 import published_circuits
 import published_claims
-import published_family as family
+import published_family
 import published_physics as physics
 import published_spice as spice
 import published_surrogate as surrogate
@@ -21,9 +21,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "steps-per-second": agents.steps_per_second,
     "retraining": agents.retraining,
     "retraining-effect": agents.retraining_effect,
-    "family-specs": family.family_specs,
-    "family-frozen": family.frozen_specs,
-    "family-searches": family.family_searches,
+    "amplifiers": published_family.family,
+    "amplifier-specs": published_family.specs,
+    "amplifier-frozen": published_family.frozen,
+    "amplifier-searches": published_family.searches,
     "surrogate": surrogate.surrogate,
     "checkpoint": surrogate.checkpoint,
     "validity": surrogate.validity,

@@ -33,9 +33,9 @@ def family() -> str:
 
 
 def pictures() -> str:
-    """One heading and one picture per circuit."""
+    """One heading and one picture per circuit, which leads to itself in full size."""
     return "\n\n".join(
         f"### {circuit.name}\n\n{circuit.title}. {circuit.source.strip().rstrip('.')}.\n\n"
-        f"![Schematic of {circuit.name.upper()}]({PICTURES}/{circuit.name}.svg)"
+        f"[![Schematic of {circuit.name.upper()}]({PICTURES}/{circuit.name}.svg)]({PICTURES}/{circuit.name}.svg)"
         for circuit in circuits()
     )

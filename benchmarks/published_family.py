@@ -14,6 +14,7 @@ from zsgym.classes.amplifier import AmplifierConditions
 from zsgym.classes.specs import target_text
 from zsgym.envs.registration import env_id
 
+NOT_YET = "The benchmark has not been run yet."
 _SHOWN = (
     "dc_gain",
     "gbw",
@@ -48,7 +49,7 @@ def _after(source: str) -> str:
     return "-" if found is None else f"{found[1]}, {found[2]}"
 
 
-def family_specs() -> str:
+def specs() -> str:
     """The default specs of every shipped amplifier."""
     header = ["name", *(f"`{metric}`" for metric in _SHOWN)]
     rows = []
@@ -60,8 +61,10 @@ def family_specs() -> str:
     return table(header, rows)
 
 
-def frozen_specs() -> str:
-    """How the specs came about: rows, search, and whether the conditions hold."""
+def frozen() -> str:
+    """How the specs came about: rows, search, and whether the conditions hold; nothing before they are frozen."""
+    if not (RESULTS / "frozen_specs.json").is_file():
+        return NOT_YET
     rows = [
         [
             f"`{name}`",
@@ -88,10 +91,10 @@ def _scouted(entry: dict[str, Any]) -> str:
     return f", after a scout of {entry['scouting']:,}" if entry.get("scouting") else ""
 
 
-def family_searches() -> str:
+def searches() -> str:
     """What CMA-ES on ngspice needs, circuit by circuit; nothing before the benchmark was run."""
     if not (RESULTS / "amplifier_family.json").is_file():
-        return "The benchmark has not been run yet."
+        return NOT_YET
     result = read("amplifier_family")
     rows = []
     for entry in result["circuits"]:

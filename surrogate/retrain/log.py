@@ -25,7 +25,8 @@ class Log:
     """The rows of one circuit's present netlist at its default conditions.
 
     policy: verdict policy of the labels. vectors: (N, n) sizings, in declared units, that a surrogate has answered.
-    targets: of the episode of each, None where it had none. ids: `sample_id` of each. labelled: `sample_id` ->
+    targets: of the episode of each, without those on optional metrics, which no model predicts; None where it had none.
+    ids: `sample_id` of each. labelled: `sample_id` ->
     simulated row, which may be one of those.
     """
 
@@ -56,7 +57,7 @@ class Log:
                 left_out["of another version of the netlist"] += 1
             elif sample.predicted:
                 vector = tuple(sample.sizing[name] for name in circuit.parameter_names)
-                waiting.setdefault(sample.sample_id, (vector, sample.targets))
+                waiting.setdefault(sample.sample_id, (vector, _of_the_model(sample.targets, circuit)))
             elif sample.policy != policy:
                 left_out[f"labelled by the verdict policy {sample.policy!r}, not {policy!r}"] += 1
             else:
@@ -99,3 +100,10 @@ def waiting_circuits(directory: Path) -> Counter[str]:
     :raises SampleLogError: there is no log.
     """
     return Counter(sample.circuit for sample in read_samples(directory) if sample.predicted)
+
+
+def _of_the_model(targets: Targets | None, circuit: Circuit) -> Targets | None:
+    """Those targets that a model can be judged by."""
+    if targets is None:
+        return None
+    return {name: target for name, target in targets.items() if name in circuit.circuit_class.metrics.names}

@@ -210,6 +210,42 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [
+        ("12Meg", "write 12e6."),
+        ("12 MHz", "write 12e-3 (or 12e6, where M is mega)."),
+        ("300u", "write 300e-6."),
+        ("300 uW", "write 300e-6."),
+        ("1.5e3 kHz", "write 1.5e6."),
+        ("10 pF", "write 10e-12."),
+        ("10F", "write 10."),
+        ("1.8 V", "write 1.8."),
+    ],
+)
+def test_a_number_with_a_suffix_is_shown_without(tmp_path: Path, given: str, right: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_circuit(write_circuit(tmp_path, change=_set("targets", "gbw", given)))
+    assert (
+        f"targets.gbw: Input should be a valid number, unable to parse string as a number (got {given!r}): {right}"
+        in (str(caught.value))
+    )
+    with pytest.raises(ConfigError, match=r"got 'fast'\)$"):
+        load_circuit(write_circuit(tmp_path, change=_set("targets", "gbw", "fast")))
+
+
+def test_faults_of_the_netlist_are_told_with_those_of_the_file(tmp_path: Path) -> None:
+    netlist = NETLIST.replace("C1", "Q1").replace("pfet_01v8", "pfet_01v8_lvt_x")
+    with pytest.raises(ConfigError) as caught:
+        load_circuit(write_circuit(tmp_path, netlist, change=_set("conditions", "suply", 1.8)))
+    first, *others = str(caught.value).splitlines()
+    assert "amp.yaml: conditions.suply: unknown key" in first
+    assert [re.match(r".*amp\.spice:\d", line) is not None for line in others] == [True, True]
+    with pytest.raises(ConfigError) as caught:
+        load_circuit(write_circuit(tmp_path, change=lambda content: content.update(netlist="gone.spice", targest=1)))
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == ["targest", "netlist"]
+
+
 def test_an_unknown_class_is_the_only_problem_of_its_sections(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_circuit(write_circuit(tmp_path, change=_set("class", "bandgap")))

@@ -170,6 +170,56 @@ def test_what_is_not_a_number_is_refused(circuit: Circuit) -> None:
             circuit.conditions.replace(supply=value)
 
 
+# --- levels of the step ---------------------------------------------------------------------------------------------
+
+
+def test_levels_that_are_not_stated_follow_the_common_mode() -> None:
+    conditions = AmplifierConditions()
+    assert conditions.step_levels == pytest.approx((0.62, 0.82))
+    assert conditions.replace(supply=1.62).step_levels == pytest.approx((0.548, 0.748))
+    assert conditions.replace(common_mode_ratio=0.6).step_levels == pytest.approx((0.98, 1.18))
+    stated = conditions.replace(step_low=0.3)
+    assert stated.step_levels == pytest.approx((0.3, 0.82))
+    assert stated.replace(common_mode_ratio=0.6).step_levels == pytest.approx((0.3, 1.18))
+    assert stated.replace(step_low=None) == conditions
+    assert "step 0.62 V to 0.82 V" in conditions.in_words()
+    published = load_circuit("nmcf").conditions
+    assert published.replace(common_mode_ratio=0.6).as_dict()["step_low"] == 0.3
+    assert published.replace(step_low=None, step_high=None) == conditions
+
+
+def test_stated_and_followed_levels_are_the_same_conditions() -> None:
+    """Rows hold the levels, not whether they were stated: what is read from one is what it was asked under."""
+    followed = AmplifierConditions(common_mode_ratio=0.55)
+    stated = AmplifierConditions.read(followed.as_dict())
+    assert stated.step_low is not None
+    assert stated == followed
+    assert len({stated, followed}) == 1
+    assert stated != followed.replace(step_low=0.8)
+    assert followed.differences(AmplifierConditions()) == (
+        "common mode ratio 0.55, step low 890 mV, step high 1.09 V",
+        "common mode ratio 0.4, step low 620 mV, step high 820 mV",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"common_mode_ratio": 0.05}, "step_low: must lie above ground, got -0.01 V. A level that is not stated lies"),
+        (
+            {"common_mode_ratio": 0.95},
+            "step_high: must not lie above the supply of 1.8 V, got 1.81 V. A level that is not stated lies 0.1 V from "
+            "the common mode, which is 1.71 V: state both, or move the common mode",
+        ),
+        ({"step_low": 0.9}, "step_high: must lie 0.01 V or more above step_low, 0.9 V; got 0.82 V. A level"),
+    ],
+)
+def test_levels_that_do_not_fit_say_where_they_come_from(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"conditions.{message}")):
+        AmplifierConditions.read(changes)
+    assert AmplifierConditions(step_low=0.4, step_high=0.41).step_levels == (0.4, 0.41)
+
+
 # --- they tell rows apart -------------------------------------------------------------------------------------------
 
 

@@ -33,9 +33,10 @@ from zsgym.simulators.base import Errors
 from zsgym.simulators.ngspice.engine import NonConvergenceError
 from zsgym.simulators.ngspice.job import BenchJob, _Run
 from zsgym.simulators.outcome import Outcome
-from zsgym.sizing import Problem, choose, size
+from zsgym.sizing import Problem, choose, problem, size
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.models import installed_models
+from zsgym.sizing.tradeoff import Tradeoff
 
 FIVE = Path(__file__).parent / "sizing" / "five"
 MEASURED = {"input_noise": 1e-7, "input_noise_rms": 1e-4, "output_swing": 1.2, "icmr": math.nan}
@@ -197,6 +198,17 @@ def test_a_data_set_has_columns_for_them(nmcf: Circuit, tmp_path: Path) -> None:
     assert "optional_metrics" not in Plan(nmcf, 60).configuration()
 
 
+def test_what_a_surrogate_computed_is_there_when_ngspice_has_answered(nmcf: Circuit, tmp_path: Path) -> None:
+    env = SizingEnv(nmcf, targets={"gate_area": 1e-9}, log=tmp_path / "log")
+    env.reset(seed=1, options={"sizing": "robust"})
+    env.close()
+    relabel.answer_queue(tmp_path / "log", lambda circuit, _: Asked(circuit, always_works=True), progress=False)
+    predicted, simulated = read_samples(tmp_path / "log")
+    assert predicted.predicted
+    assert not simulated.predicted
+    assert simulated.metrics["gate_area"] == predicted.metrics["gate_area"] == pytest.approx(6.217165e-10)
+
+
 def test_judging_anew_keeps_them(nmcf: Circuit) -> None:
     (outcome,) = Asked(nmcf, always_works=True).simulate(
         nmcf.asking(["output_swing", "icmr"]).cases([nmcf.known_good["robust"]])
@@ -246,6 +258,27 @@ def test_specs_that_no_model_knows_are_solved_for(nmcf: Circuit) -> None:
         Belief(model.model, nmcf, {"icmr": 1.0})
 
 
+def test_a_front_asks_for_its_metrics(nmcf: Circuit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(problem, "make_simulator", lambda *_, **__: Asked(nmcf, always_works=True))
+    result = size(nmcf, {"power": None}, pareto=("power", "output_swing"), budget=40, log=False)
+    assert result.circuit.asked == ("output_swing",)
+    assert result.tradeoff is not None
+    assert result.tradeoff.front is not None
+    assert {point.metrics["output_swing"] for point in result.tradeoff.front.points} == {1.2}
+    result.write(tmp_path / "designs.json")
+
+
+def test_what_is_not_known_is_on_no_front(nmcf: Circuit, tmp_path: Path) -> None:
+    asked = Problem(nmcf, backend=Asked(nmcf, always_works=True), targets={"icmr": 1.0, "gate_area": 1e-9})
+    designs = asked.evaluate(np.random.default_rng(1).uniform(-1.0, 1.0, (20, asked.dimension)))
+    for pair in (("power", "icmr"), ("power", "gate_area")):
+        tradeoff = Tradeoff.of(asked.circuit, designs, asked.targets, pair)
+        assert tradeoff is not None
+        assert tradeoff.front is not None
+        assert "NaN" not in tradeoff.model_dump_json()
+        assert bool(tradeoff.front.points) == (pair[1] == "gate_area")
+
+
 # --- what people read -----------------------------------------------------------------------------------------------
 
 
@@ -290,6 +323,7 @@ def test_a_stage_on_which_nothing_rests_need_not_converge(nmcf: Circuit) -> None
     run.stage(noise)
     run.stage(swing)
     assert run.result.raw == {"converged": 0.0, **dict.fromkeys(("input_noise", "input_noise_rms", "output_swing"))}
+    assert run.waves == {}
     with pytest.raises(NonConvergenceError):
         run.stage(transient)
 

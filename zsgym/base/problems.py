@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Hashable, Iterable
@@ -35,6 +36,15 @@ def read_model(path: Path, model: type[ModelT]) -> ModelT:
     :raises ConfigError: the file cannot be read, is not YAML, repeats a key or does not fit the model: one line per
         problem, each with the file, the key and the valid choices.
     """
+    content = read_mapping(path, model)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in describe(error, model))) from error
+
+
+def read_mapping(path: Path, model: type[BaseModel]) -> dict[str, Any]:
+    """What a YAML file holds, before it is held against a model, whose keys an error names. Raises as `read_model`."""
     try:
         text = decode(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -45,10 +55,7 @@ def read_model(path: Path, model: type[ModelT]) -> ModelT:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(_keys(model))}")
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in describe(error, model))) from error
+    return content
 
 
 def did_you_mean(name: object, choices: Iterable[str], label: str = "Valid") -> str:
@@ -100,10 +107,30 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
             number = f"{given:g}" if isinstance(given, int | float) else repr(given)
             message = f"must lie between {limits}, got {number}"
         elif problem["type"] != "value_error" and isinstance(problem["input"], str | int | float):
-            message = f"{message} (got {problem['input']!r})"
+            message = f"{message} (got {problem['input']!r}){_plain_number(problem['input'])}"
         # A check over the whole file reports several problems, one per line.
         lines += [f"{'.'.join(where)}: {line}" if where else line for line in message.splitlines()]
     return lines
+
+
+_SUFFIXED = re.compile(
+    r"(?P<digits>[+-]?(?:\d+\.?\d*|\.\d+))(?P<power>e[+-]?\d+)?\s*(?P<scale>meg|[tgkmunp\u00b5]|(?-i:f))?\s*(?P<unit>[a-z%/]*)",
+    re.IGNORECASE,
+)
+"""F is farad here, f is femto."""
+_POWERS = {"t": 12, "g": 9, "meg": 6, "k": 3, "m": -3, "u": -6, "\u00b5": -6, "n": -9, "p": -12, "f": -15}
+
+
+def _plain_number(given: object) -> str:
+    """How a number with a suffix or a unit is written in a file; empty where it is not one."""
+    match = _SUFFIXED.fullmatch(given.strip()) if isinstance(given, str) else None
+    if match is None or not (match["scale"] or match["unit"]):
+        return ""
+    digits, power = match["digits"], int((match["power"] or "e0")[1:])
+    exponent = power + _POWERS.get((match["scale"] or "").lower(), 0)
+    number = f"{digits}e{exponent}" if exponent else digits
+    mega = f" (or {digits}e{power + 6}, where M is mega)" if match["scale"] == "M" else ""
+    return f": write {number}{mega}. Numbers in a file are plain, without suffix and unit"
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from zsgym.base.errors import ConfigError
 from zsgym.base.paths import data_root
-from zsgym.base.problems import did_you_mean, read_model
+from zsgym.base.problems import did_you_mean, read_mapping, read_model
 from zsgym.circuits.circuit import Circuit
 from zsgym.circuits.schema import CircuitFile
-from zsgym.circuits.topology import read_topology
+from zsgym.circuits.topology import netlist_faults, read_topology
 
 DIRECTORIES_VARIABLE = "ZSGYM_CIRCUITS"
 """Environment variable with further circuit directories, separated as in PATH."""
@@ -91,7 +91,11 @@ def _load_shipped(path: Path) -> Circuit:
 
 
 def _load(path: Path) -> Circuit:
-    file = read_model(path, CircuitFile)
+    try:
+        file = read_model(path, CircuitFile)
+    except ConfigError as error:
+        faults = netlist_faults(path, read_mapping(path, CircuitFile))
+        raise ConfigError("\n".join([str(error), *faults])) from error
     topology = read_topology(path, file)
     circuit = Circuit(
         name=path.stem,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zsgym.base.encoding import decode
 from zsgym.base.errors import ConfigError, NetlistError
@@ -53,7 +54,7 @@ def read_topology(path: Path, file: CircuitFile) -> Topology:
     netlist_path = Path(os.path.normpath(path.parent / file.netlist))
     try:
         text = _read(path, netlist_path)
-        netlist, flat = _flat(path, file, read_outline(text, str(netlist_path)))
+        netlist, flat = _flat(path, file.subcircuit, read_outline(text, str(netlist_path)))
     except ConfigError as error:
         raise type(error)("\n".join([*lines, str(error)])) from error
     connection = connect(file.circuit_class, netlist, flat, file.ports)
@@ -69,6 +70,22 @@ def read_topology(path: Path, file: CircuitFile) -> Topology:
     return Topology(netlist_path, text, _with_multipliers(subcircuit))
 
 
+def netlist_faults(path: Path, content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the netlist by itself, for a YAML file that is wrong, too: nobody wants to hear it later.
+
+    :param content: of the YAML file, unchecked. What depends on it beyond `netlist` and `subcircuit` is not looked at.
+    """
+    named, subcircuit = content.get("netlist"), content.get("subcircuit")
+    if not isinstance(named, str) or not isinstance(subcircuit, str | None):
+        return []
+    netlist_path = Path(os.path.normpath(path.parent / named))
+    try:
+        _flat(path, subcircuit, read_outline(_read(path, netlist_path), str(netlist_path)))
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
+
+
 def _read(path: Path, netlist_path: Path) -> str:
     try:
         return decode(netlist_path.read_bytes())
@@ -78,22 +95,22 @@ def _read(path: Path, netlist_path: Path) -> str:
         raise NetlistError(f"{netlist_path}: {error}") from error
 
 
-def _flat(path: Path, file: CircuitFile, outline: Outline) -> tuple[Netlist, Subcircuit]:
+def _flat(path: Path, named: str | None, outline: Outline) -> tuple[Netlist, Subcircuit]:
     """The circuit's own subcircuit, flat: the one that the file names, or the only one that can be meant.
 
     :raises NetlistError: faults of the netlist. :raises ConfigError: it is not clear which one is meant.
     """
     names = list(outline.definitions)
     roots = outline.roots or names
-    top = (file.subcircuit or roots[0]).lower()
-    if top not in names or (file.subcircuit is None and len(roots) > 1):
+    top = (named or roots[0]).lower()
+    if top not in names or (named is None and len(roots) > 1):
         outline.problems.raise_all()
         why = f"the netlist has no {top!r}. {did_you_mean(top, names, 'Defined')}"
-        if file.subcircuit is None:
+        if named is None:
             why = "this key is required unless the netlist defines one, or one that uses the others; it defines: "
             why += ", ".join(names)
         raise ConfigError(f"{path}: subcircuit: {why}")
-    netlist = parse_outline(outline, top, alone=file.subcircuit is None)
+    netlist = parse_outline(outline, top, alone=named is None)
     return netlist, flatten(netlist, top, netlist.global_nets)
 
 

@@ -108,14 +108,15 @@ class Conditions(BaseModel):
         >>> Conditions().differences(Conditions(corner="ss", supply=1.62))
         ('corner tt, supply 1.8 V', 'corner ss, supply 1.62 V')
         """
-        names = [name for name, value in self.as_dict().items() if value != getattr(other, name, None)]
+        others = other.as_dict()
+        names = [name for name, value in self.as_dict().items() if value != others.get(name)]
         return _in_words(self, names), _in_words(other, names)
 
 
 def _in_words(conditions: Conditions, names: list[str]) -> str:
-    parts = []
+    parts, values = [], conditions.as_dict()
     for name in names:
-        value = getattr(conditions, name, None)
+        value = values.get(name)
         text = value if value is None or isinstance(value, str) else quantity(value, conditions.unit(name))
         parts.append(f"{name.replace('_', ' ')} {text}")
     return ", ".join(parts)

@@ -111,6 +111,8 @@ class MetricSet(Sequence[Metric]):
         # The smallest number that has a logarithm here: zero (a perfect offset, no current) lies below every decade.
         self._floor = np.array([m.scale.low if m.scale.logarithmic else -np.inf for m in self])
         ends = np.array([[m.scale.low for m in self], [m.scale.high for m in self]])
+        self.bad_ends = np.where(self._high, *ends)
+        """(K,) the bad end of every metric's observation scale, SI units: an optional metric that is undetermined."""
         self._low, self._top = self._on_scale(ends) if self._metrics else ends
 
     def __getitem__(self, key: int | str) -> Metric:  # type: ignore[override]
@@ -232,11 +234,6 @@ class MetricSet(Sequence[Metric]):
     def worst(self) -> FloatArray:
         """(K,) the bad end of every metric's observation scale: -1 where high is better, else 1."""
         return -self.signs
-
-    @property
-    def bad_ends(self) -> FloatArray:
-        """(K,) the same in SI units: what stands for an optional metric that could not be determined."""
-        return np.array([metric.scale.low if metric.higher_is_better else metric.scale.high for metric in self])
 
     def normalise(self, values: ArrayLike) -> FloatArray:
         """Metrics on the scale of observations.

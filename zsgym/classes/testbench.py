@@ -191,8 +191,8 @@ Analysis = OperatingPoint | TemperatureSweep | SourceSweep | SmallSignal | Noise
 class Stage:
     """Analyses that are run together. Every name is unique within a testbench.
 
-    optional: the measurements of a stage on which no verdict rests. Where it does not converge they are undefined, and
-    the evaluation goes on; a stage without any has to converge.
+    optional: the measurements of a stage on which no verdict rests; a stage without any has to converge. An analysis of
+    such a stage that does not converge is missing from the waves, and the class says what cannot be determined then.
     """
 
     name: str

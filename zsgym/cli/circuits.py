@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zsgym.base.errors import ConfigError
 from zsgym.base.files import write_text
 from zsgym.base.quantities import quantity
 from zsgym.base.tables import table
@@ -68,6 +69,8 @@ def _run(options: argparse.Namespace) -> int:
         else:
             _print_details(circuit)
         return 0
+    if options.schematic is not None and options.schematic.suffix.lower() == ".svg":
+        raise ConfigError("--schematic of a file draws one circuit: zsgym circuits NAME --schematic FILE.svg")
     names = list_circuits(options.circuits_dir)
     found = [load_circuit(name, options.circuits_dir) for name in names]
     if options.schematic is not None:

@@ -224,10 +224,14 @@ def _print(result: SizingResult, files: dict[str, Path], as_json: bool) -> None:
 
 def _print_design(result: SizingResult) -> None:
     """The best design: its specs, what stands in the way, and its sizes."""
+    from zsgym.report.devices import multipliers_of_the_netlist
+
     print(result.table())
     for line in result.tradeoff_text():
         print(line)
     print("sizing: " + ", ".join(f"{name}={value:.4g}" for name, value in result.best.sizing.items()))
+    if fixed := multipliers_of_the_netlist(result.circuit, result.best.sizing):
+        print(f"multipliers of the netlist: {fixed}")
 
 
 def _print_files(files: dict[str, Path]) -> None:

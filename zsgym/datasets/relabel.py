@@ -106,12 +106,13 @@ def answer_queue(
     """
     counts = Counts()
     queue = relabel_queue(directory)[:limit]
-    groups: dict[tuple[str, str, tuple[tuple[str, Any], ...]], list[int]] = {}
+    groups: dict[tuple[str, str, tuple[str, ...], tuple[tuple[str, Any], ...]], list[int]] = {}
     for position, row in enumerate(queue):
-        groups.setdefault((row.circuit, row.policy, tuple(row.conditions.items())), []).append(position)
+        key = (row.circuit, row.policy, _asked(row), tuple(row.conditions.items()))
+        groups.setdefault(key, []).append(position)
     with tqdm(total=len(queue), desc="relabel", unit="sample", disable=not progress) as bar:
-        for (name, policy, conditions), positions in groups.items():
-            circuit = load_circuit(name)
+        for (name, policy, asked, conditions), positions in groups.items():
+            circuit = load_circuit(name).asking(asked)
             current = [position for position in positions if queue[position].netlist_hash == circuit.netlist_hash]
             if len(current) < len(positions):
                 warnings.warn(
@@ -136,3 +137,9 @@ def answer_queue(
                             counts.add(outcome.label, outcome.failure)
                     bar.update(len(outcomes))
     return counts
+
+
+def _asked(row: Sample) -> tuple[str, ...]:
+    """The optional metrics that a row holds, or that its episode had targets of."""
+    optional = find_class(row.circuit_class).optional_metrics.names
+    return tuple(name for name in optional if name in row.metrics or name in (row.targets or {}))

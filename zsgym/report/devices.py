@@ -55,12 +55,35 @@ def _value(parameter: SizingParameter, value: float) -> str:
 
 
 def _with_multiplier(device: Device, group: str, circuit: Circuit, sizing: Sizing) -> str:
-    """Name of a device, and how many times the group's multiplier it has."""
-    name, unit = escape(device_name(device)), sizing.get(f"M_{group}")
-    if device.kind not in _TRANSISTORS or unit is None or f"M_{group}" not in circuit.parameter_names:
-        return name
+    """Name of a device, and how many of it the netlist has beyond what sizes the group."""
+    name, factor = escape(device_name(device)), _multiplier(device, group, circuit, sizing)
+    return name if factor == 1.0 else f"{name}&nbsp;<small>&times;{factor:g}</small>"
+
+
+def _multiplier(device: Device, group: str, circuit: Circuit, sizing: Sizing) -> float:
+    """How many times the group's multiplier a transistor has, or, where M is not sized, how often it is there."""
+    if device.kind not in _TRANSISTORS:
+        return 1.0
+    unit = sizing[f"M_{group}"] if f"M_{group}" in circuit.parameter_names else 1.0
     factor = device.values["m"].evaluate(dict(sizing)) / unit
-    return name if abs(factor - 1.0) < 1e-9 else f"{name}&nbsp;<small>&times;{factor:g}</small>"
+    return 1.0 if abs(factor - 1.0) < 1e-9 else factor
+
+
+def multipliers_of_the_netlist(circuit: Circuit, sizing: Sizing) -> str:
+    """The same for all transistors in a line, such as `M7 x8 of M_bias, M9 x2`; empty where there are none."""
+    parts = []
+    for group, devices in circuit.groups.items():
+        unit = f" of M_{group}" if f"M_{group}" in circuit.parameter_names else ""
+        for device in devices:
+            factor = _multiplier(device, group, circuit, sizing)
+            if factor != 1.0 and not _is_sized_elsewhere(device, group, circuit):
+                parts.append(f"{device_name(device)} x{factor:g}{unit}")
+    return ", ".join(parts)
+
+
+def _is_sized_elsewhere(device: Device, group: str, circuit: Circuit) -> bool:
+    """Whether the multiplier is the sizing parameter of another group, which is printed with the others."""
+    return bool(device.values["m"].names - {f"M_{group}"})
 
 
 _BIAS_HEADERS = (

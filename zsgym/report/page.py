@@ -37,9 +37,10 @@ _BIAS_HINT = (
     'and without any in <span class="edge">triode</span>.'
 )
 _SEARCH_HINT = (
-    "Lines are the best that the search had found; predictions begin anew whenever ngspice has corrected the "
-    "surrogate. Dots are simulations: at a reward of zero every spec is met, red ones at the lower edge do not work."
+    "Lines are the best that the search had found. Dots are simulations: at a reward of zero every spec is met, red "
+    "ones at the lower edge do not work."
 )
+_BELIEF_HINT = " Predictions begin anew whenever ngspice has corrected the surrogate."
 
 
 def render_page(
@@ -58,7 +59,7 @@ def render_page(
     """
     name = escape(evidence.request.circuit.name.upper())
     style = stylesheets("palette.css", "style.css", "schematic.css")
-    metrics, targets = evidence.request.circuit.metrics, evidence.request.targets
+    metrics, targets = evidence.request.circuit.circuit_class.all_metrics, evidence.request.targets
     sections = [
         _section("Which circuit", comparison),
         _specs(evidence),
@@ -68,7 +69,7 @@ def render_page(
         _section("Sizing", sizing_table(evidence.request.circuit, evidence.request.sizing), _SIZING_HINT),
         _section("Waveforms", _waveforms(evidence), _WAVEFORM_HINT),
         _section("Operating points", _operating_points(evidence), _BIAS_HINT),
-        _section("Search", _grid(search_plots(history)) if history else "", _SEARCH_HINT),
+        _search(history),
         _section("Training", _training(curves or {})),
         _section("Sized netlist", _netlist(netlist)),
     ]
@@ -206,6 +207,13 @@ def _grid(figures: Mapping[str, str], captions: Mapping[str, str] | None = None)
 def _operating_points(evidence: Evidence) -> str:
     outcome = evidence.outcome
     return operating_point_table(evidence.request.circuit, outcome) if outcome else ""
+
+
+def _search(history: SearchHistory | None) -> str:
+    if history is None:
+        return ""
+    hint = _SEARCH_HINT + (_BELIEF_HINT if history.believed else "")
+    return _section("Search", _grid(search_plots(history)), hint)
 
 
 def _training(curves: Mapping[str, Curve]) -> str:

@@ -46,8 +46,11 @@ def front_plot(front: Front, metrics: MetricSet, targets: Targets) -> str:
     _staircase(panel, points)
     if wanted[0] is not None:
         panel.upright(wanted[0], "rule")
-        beside = "end" if first.higher_is_better else "start"
-        panel.label(wanted[0], y.low, _wanted(first, wanted[0]), beside, dx=-5 if beside == "end" else 5, dy=-6)
+        text = _wanted(first, wanted[0])
+        if first.higher_is_better:
+            panel.label(wanted[0], y.low, text, "end", dx=-5, dy=-6)
+        else:
+            panel.label(wanted[0], y.low, text, "start", dx=5, dy=-6)
     if wanted[1] is not None:
         panel.level(wanted[1], "rule")
         panel.label(x.low, wanted[1], _wanted(second, wanted[1]), "start", dx=6, dy=-5)
@@ -131,7 +134,7 @@ def _front_table(front: Front, metrics: MetricSet, targets: Targets) -> str:
 
 
 def _front_row(point: Point, names: list[str], front: Front, metrics: MetricSet) -> list[str]:
-    texts = [typeset(value_text(metrics, name, point.metrics[name])) for name in names]
+    texts = [typeset(value_text(metrics, name, point.metrics.get(name))) for name in names]
     cells = [f"<b>{text}</b>" if name in front.metrics else text for name, text in zip(names, texts, strict=True)]
     return [str(point.simulation), *cells]
 

@@ -3,10 +3,11 @@
 Everybody is asked under the same conditions: the class's own, with what the caller changes, whatever the file of a
 circuit states. First the known-good sizings of every circuit are simulated there. A circuit is left out where a target
 lies more than a quarter of the metric's observation scale (40 dB, one and a half decades of a bandwidth) beyond the
-best that is known of it: what those sizings measure, and its own specs. The others share the budget by successive
-halving (K. Jamieson and A. Talwalkar, AISTATS 2016): in each round every circuit that is left gets the same number of
-simulations, and the better half goes on. Each is searched by CMA-ES from the best of its known-good sizings; a search
-does not end at the specs, but goes on to the largest margin.
+best that is known of it: what those sizings measure and, if they are meant for the same conditions, its own specs. One
+of which nothing is known is tried. All that are left share the budget by successive halving (K. Jamieson and A.
+Talwalkar, AISTATS 2016): in each round every circuit gets the same number of simulations, and the better half goes on.
+Each is searched by CMA-ES from the best of its known-good sizings; a search does not end at the specs, but goes on to
+the largest margin.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from zsgym.sizing.from_specs import Notify, checked_seed
 from zsgym.sizing.problem import Problem
 from zsgym.sizing.result import SizingResult
 
-BUDGET = 2000
-"""Simulations unless told otherwise."""
+_EACH, _LEAST = 150, 1500
+"""Simulations unless told otherwise: so many for each circuit of the class, and in all at least."""
 _REACH = 0.5
 """How far beyond what is known of a circuit a target may lie, on the observation scale from -1 to 1."""
 
@@ -197,7 +198,8 @@ def compare(
     :param circuit_class: its name. :param targets: all that is asked for, metric -> SI value.
     :param conditions: changes to the class's own, under which every circuit is asked.
     :param directories: further ones with circuits, see `zsgym.circuits.load_circuit`.
-    :param budget: simulations in ngspice at most, of all circuits together; None means `BUDGET`.
+    :param budget: simulations in ngspice at most, of all circuits together; None means 150 for each circuit of the
+        class, and 1500 in all at least.
     :param from_scratch: begin no search at a known-good sizing. They are simulated all the same, to see who is tried.
     The other parameters are those of `zsgym.size`.
     :raises ConfigError: an unknown class, metric or condition, no target, or no circuit of the class.
@@ -214,7 +216,7 @@ def compare(
     ]
     if not circuits:
         raise ConfigError(f"there is no circuit of the class {circuit_class!r}")
-    most = BUDGET if budget is None else budget
+    most = max(_EACH * len(circuits), _LEAST) if budget is None else budget
     if most < 1:
         raise ConfigError(f"the budget must be at least one simulation, got {most}")
     say = notify or (lambda text: None)
@@ -314,7 +316,10 @@ class _Search:
         Minus infinity where nothing is known.
         """
         circuit, metrics = contender.problem.circuit, contender.problem.circuit.metrics
-        rows = [circuit.targets, *(design.outcome.metrics for design in contender.designs if design.outcome.metrics)]
+        rows = [design.outcome.metrics for design in contender.designs if design.outcome.metrics]
+        # Nobody knows what specs are worth under other conditions: a tenth of the load may be ten times the bandwidth.
+        same = circuit.conditions == contender.problem.conditions
+        rows.append(circuit.targets if same else {})
         values = np.array([metrics.row(row) for row in rows])  # (N, K)
         good = np.where(np.isnan(values), -np.inf, goodness(metrics, values))
         best = np.take_along_axis(values, good.argmax(axis=0)[None], axis=0)  # (1, K)

@@ -73,8 +73,11 @@ def size(
     base = specs_of(specs, known) if specs else known.targets
     wanted = known.resolve_targets(exactly(known.targets, base) | dict(targets or {}))
     known = known.judged_by(wanted)
+    if pareto is not None:
+        known = known.asking([*known.asked, *pareto])
     under = conditions_of(known, conditions)
-    pair = None if pareto is None else checked_pair(known.metrics, pareto)
+    pair = None if pareto is None else checked_pair(known.circuit_class.all_metrics, pareto)
+    known = known if pair is None else known.asking((*known.asked, *pair))
     file = Path(checkpoint) if checkpoint else None
     choice = choose(known, method, file, under) if pair is None else choose_for_front(method, file)
     say = notify or _nobody

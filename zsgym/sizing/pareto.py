@@ -76,8 +76,9 @@ class _Sweep:
 
     @property
     def kept(self) -> list[Design]:
-        """The designs so far that work and keep the other specs."""
-        return [design for design in self._problem.designs if self._missed(design) == 0.0]
+        """The designs so far that work, keep the other specs, and have a value in both metrics of the front."""
+        kept = [design for design in self._problem.designs if self._missed(design) == 0.0]
+        return [design for design in kept if (design.outcome.determined or {}).keys() >= set(self._pair)]
 
     def keep_the_others(self, start: FloatArray | None, say: Callable[[str], None]) -> None:
         """Look for a first design that keeps the other specs, with up to half of the budget."""
@@ -136,7 +137,7 @@ class _Sweep:
     def _extreme(self, name: str) -> dict[str, float]:
         """Metrics of the design that keeps the other specs and is best in one metric; of equal ones, in the other."""
         (other,) = (each for each in self._pair if each != name)
-        rows = [dict(design.outcome.metrics or {}) for design in self.kept]
+        rows = [design.outcome.determined or {} for design in self.kept]
         return max(rows, key=lambda row: (self._good(name, row[name]), self._good(other, row[other])))
 
     def _good(self, name: str, value: float) -> float:

@@ -62,7 +62,10 @@ class Binding(BaseModel):
 
 
 class Point(BaseModel):
-    """A design of a front: its number, counted from 1, metrics in SI units, sizing in declared units."""
+    """A design of a front: its number, counted from 1, metrics in SI units, sizing in declared units.
+
+    An optional metric that could not be determined is not among the metrics.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -253,7 +256,7 @@ class _Table:
         _, first = np.unique(good[on_front], axis=0, return_index=True)
         chosen = numbers[on_front][first]
         chosen = chosen[np.argsort(-self._pair(pair)[chosen, 0])].tolist()
-        behind = numbers[~on_front].tolist()
+        behind = numbers[~on_front & ~np.isnan(good).any(axis=1)].tolist()
         kept = [name for name, keeps in zip(self._specs, self._kept(pair), strict=True) if keeps]
         return Front(
             metrics=pair,
@@ -268,12 +271,13 @@ class _Table:
         others = np.array([name not in pair for name in self._specs])
         if (self._meets | ~others).all(axis=1).any():
             return others
-        return others & self._meets[self._best]
+        kept: BoolArray = others & self._meets[self._best]
+        return kept
 
     def _keeping(self, pair: Pair) -> tuple[BoolArray, bool]:
         """(N,) designs that keep what a front of the pair keeps, and whether these are all other specs."""
         kept = self._kept(pair)
-        rows: BoolArray = (self._meets | ~kept).all(axis=1)
+        rows: BoolArray = np.all(self._meets | ~kept, axis=1)
         return rows, int(kept.sum()) == len([name for name in self._specs if name not in pair])
 
     def _pair(self, pair: Pair) -> FloatArray:
@@ -282,9 +286,8 @@ class _Table:
 
     def _point(self, row: int) -> Point:
         number, design = self._working[row]
-        return Point(
-            simulation=number, meets_all=design.feasible, metrics=dict(_metrics_of(design)), sizing=design.sizing
-        )
+        determined = design.outcome.determined or {}
+        return Point(simulation=number, meets_all=design.feasible, metrics=determined, sizing=design.sizing)
 
     def _xy(self, row: int, pair: Pair) -> tuple[float, float]:
         metrics = _metrics_of(self._working[row][1])
@@ -292,5 +295,6 @@ class _Table:
 
 
 def _metrics_of(design: Design) -> Mapping[str, float]:
-    assert design.outcome.metrics is not None, "only working designs have a place in the table"
-    return design.outcome.metrics
+    metrics = design.outcome.determined
+    assert metrics is not None, "only working designs have a place in the table"
+    return metrics

@@ -264,6 +264,9 @@ def test_circuits_draws_all_schematics(run: Run, tmp_path: Path) -> None:
     assert code == 0
     files = [tmp_path / "drawn" / f"{name}.svg" for name in list_circuits()]
     assert printed.splitlines() == [str(file) for file in files]
+    code, _, err = run("circuits", "--schematic", tmp_path / "all.svg")
+    assert code == 2
+    assert "draws one circuit" in err
     assert "zsgym circuits nmcf --schematic" in files[list_circuits().index("nmcf")].read_text()
 
 

@@ -109,6 +109,19 @@ def test_a_larger_count_extends_and_a_smaller_one_changes_nothing(tmp_path: Path
         assert simulator.calls == 0
 
 
+def test_a_data_set_from_before_the_step_had_levels_goes_on(tmp_path: Path, circuit: Circuit) -> None:
+    generate(Plan(circuit, 10, seed=1), tmp_path, FakeSimulator(circuit), progress=False)
+    manifest = read_manifest(tmp_path)
+    assert manifest is not None
+    for name in ("step_low", "step_high"):
+        del manifest["configuration"]["conditions"][name]
+    write_manifest(tmp_path, manifest)
+    assert generate(Plan(circuit, 20, seed=1), tmp_path, FakeSimulator(circuit), progress=False).rows == 20
+    elsewhere = circuit.conditions.replace(step_low=0.31)
+    with pytest.raises(SampleLogError, match="conditions"):
+        generate(Plan(circuit, 20, seed=1, conditions=elsewhere), tmp_path, FakeSimulator(circuit), progress=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -4,14 +4,17 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+from tests.zsgym.netlist.people import NFET, PFET
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes import Failure
 from zsgym.report import Evidence, Request, render_page, verdict
-from zsgym.report.devices import operating_point_table, sizing_table
+from zsgym.report.devices import multipliers_of_the_netlist, operating_point_table, sizing_table
 from zsgym.simulators.outcome import Outcome, Status
 
 METRICS = {
@@ -165,6 +168,43 @@ def test_sizing_is_grouped_with_multipliers_and_marks_at_bounds(nmcf: Circuit) -
         assert expected in text
     assert '<span class="edge" title="at the upper bound">100</span>' in table, "M of gmf2"
     assert '<span class="edge" title="at the lower bound">1</span>' in table, "M of bias_p"
+
+
+def test_multipliers_that_the_netlist_fixes_are_told(tmp_path: Path) -> None:
+    """Those beyond a sized multiplier, and those of a group whose M is not sized; not the M of another group."""
+    (tmp_path / "amp.spice").write_text(
+        f"""* fixed multipliers
+.subckt amp vss vdd inn inp out
+XM1 out inn vss vss {NFET} W={{W_in}} L={{L_in}} M={{M_in}}
+XM2 out inp vss vss {NFET} W={{W_in}} L={{L_in}} M={{M_in*6}}
+XM3 out out vdd vdd {PFET} W={{W_load}} L={{L_load}} M=4
+XM4 out inp vdd vdd {PFET} W={{W_in}} L={{L_in}} M={{M_top}}
+.ends
+"""
+    )
+    bounds = {"bounds": [0.5, 8], "scale": "log"}
+    content = {
+        "title": "fixed multipliers",
+        "class": "amplifier",
+        "source": "test",
+        "netlist": "amp.spice",
+        "quantities": {"W": {"unit": "um", **bounds}, "L": {"unit": "um", **bounds}}
+        | {"M": {"unit": "count", "bounds": [1, 50], "scale": "log"}},
+        "groups": {
+            "in": {"device": "transistor"},
+            "load": {"device": "transistor", "sizes": ["W", "L"]},
+            "top": {"device": "transistor", "sizes": ["M"]},
+        },
+        "targets": {"gbw": 1e6},
+    }
+    (tmp_path / "amp.yaml").write_text(yaml.safe_dump(content))
+    circuit = load_circuit(tmp_path / "amp.yaml")
+    sizing = dict.fromkeys(circuit.parameter_names, 3.0)
+    text = Page(sizing_table(circuit, sizing)).text
+    for expected in ("M2\N{NO-BREAK SPACE}×6", "M3\N{NO-BREAK SPACE}×4"):  # noqa: RUF001
+        assert expected in text
+    assert multipliers_of_the_netlist(circuit, sizing) == "M2 x6 of M_in, M3 x4"
+    assert multipliers_of_the_netlist(load_circuit("ota5t"), load_circuit("ota5t").known_good["by_hand"]) == ""
 
 
 def test_the_page_says_how_much_headroom_is_enough(evidence: Evidence) -> None:

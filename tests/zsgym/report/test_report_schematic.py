@@ -143,6 +143,24 @@ class TestOfOneCircuit:
         apart = place_of(automatic_schematic(with_devices(circuit, *circuit.devices, wider)))
         assert apart["m3d"] is not apart["m3"]
 
+    def test_long_names_have_room(self) -> None:
+        """Of devices and nets within instances, as the reader of netlists makes them."""
+        circuit = circuit_of("nmcf")
+        ports = circuit.subcircuit.ports
+        devices = [
+            replace(
+                d,
+                name=f"xcore.xstage.{d.name}",
+                nodes={pin: net if net in ports else f"xcore.xstage.{net}" for pin, net in d.nodes.items()},
+            )
+            for d in circuit.devices
+        ]
+        changed = with_devices(circuit, *devices)
+        schematic = automatic_schematic(changed)
+        assert drawn_nets(schematic) == netlist_nets(changed)
+        assert faults(schematic, changed, longest(circuit)) == []
+        assert ">XCORE.XSTAGE.M12<" in draw_schematic(schematic, changed)
+
     def test_a_bulk_elsewhere_is_written_beside_the_device(self, circuit: Circuit) -> None:
         devices = [replace(d, nodes={**d.nodes, "b": "out"}) if d.name == "xm3" else d for d in circuit.devices]
         changed = with_devices(circuit, *devices)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from zsgym.samples import read_samples
 from zsgym.simulators.outcome import Outcome, Status
 from zsgym.simulators.physics.backend.simulator import PhysicsSimulator
 from zsgym.sizing import SizingInterrupted, SizingResult, choose, problem, size
+from zsgym.sizing.methods import METHODS
+from zsgym.sizing.optimisers import gradient
 from zsgym.sizing.optimisers.cma_es import CmaEs
 from zsgym.sizing.scale import LogScale
 
@@ -177,6 +181,42 @@ def test_every_method_that_needs_no_model_works() -> None:
         result = size("nmcf", easy, method=method, budget=300, from_scratch=True, log=False)
         assert result.met, method
         assert (result.method, result.reason) == (method, "as asked")
+
+
+def test_where_the_proposals_of_a_model_fail_auto_goes_on_in_ngspice(
+    fakes: list[FakeSimulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "gradient", replace(METHODS["gradient"], budget=2))
+    monkeypatch.setattr(gradient, "Ascent", partial(gradient.Ascent, budget=60, starts=2))  # short, and bad enough
+    told: list[str] = []
+    result = size("nmcf", never(), budget=40, log=False, notify=told.append)
+    assert told[-1] == (
+        "none of the 2 proposals of the surrogate meets every spec: CMA-ES in ngspice goes on, with the 38 simulations "
+        "that are left"
+    )
+    assert (result.method, result.simulations) == ("gradient, then cma-es", 40)
+    assert result.history.searched == "ngspice"
+    assert len(result.history.simulations) == 40
+    alone = size("nmcf", never(), method="gradient", budget=3, log=False)
+    assert (alone.method, alone.simulations) == ("gradient", 3), "what is asked for is done"
+    assert choose(nmcf()).budget == METHODS["cma-es"].budget, "unless told otherwise"
+    assert len(fakes) == 2
+
+
+def test_conditions_are_those_that_are_asked_for(fakes: list[FakeSimulator], tmp_path: Path) -> None:
+    told: list[str] = []
+    asked: dict[str, Any] = {"budget": 3, "log": False, "notify": told.append}
+    result = size("nmcf", never(), conditions={"corner": "ss", "load": 20e-12}, **asked)
+    assert result.method == "cma-es"
+    assert "the surrogate was trained on nmcf at corner tt, load 10 pF, not at corner ss, load 20 pF" in told[0]
+    assert set(fakes[0].conditions) == {result.conditions}
+    assert (result.conditions.corner, result.conditions.supply) == ("ss", nmcf().conditions.supply)
+    result.write(tmp_path / "designs.json")
+    assert json.loads((tmp_path / "designs.json").read_text())["conditions"] == result.conditions.as_dict()
+    same = size("nmcf", never(), conditions=nmcf().conditions, method="cma-es", **asked)
+    assert same.conditions == nmcf().conditions
+    with pytest.raises(ConfigError, match=r"conditions\.suply: unknown key\. Did you mean 'supply'"):
+        size("nmcf", conditions={"suply": 1.8}, **asked)
 
 
 @pytest.mark.usefixtures("fakes")

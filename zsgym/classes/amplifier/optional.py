@@ -101,9 +101,8 @@ def compensation_capacitance(circuit: Subcircuit, sizing: Mapping[str, float]) -
 
 def stages(asked: Sequence[str], conditions: AmplifierConditions) -> tuple[Stage, ...]:
     """The stages that the metrics asked for need, to be run behind all others."""
-    analyses = {"output_swing": _swing, "common_mode_range": _common_modes, "noise": _noise}
     return tuple(
-        Stage(name, analyses[name](conditions), optional=metrics)
+        Stage(name, _ANALYSES[name](conditions), optional=metrics)
         for name, metrics in _STAGES.items()
         if any(metric in asked for metric in metrics)
     )
@@ -115,15 +114,22 @@ def is_optional(stage: str) -> bool:
 
 
 def measure(stage: str, waves: Waves, conditions: AmplifierConditions) -> Raw:
-    """What an optional stage measures: its metrics, and for a range both of its ends (V)."""
+    """What an optional stage measures: its metrics, and for a range both of its ends (V).
+
+    The metrics are None where the waves do not tell. A common mode at which there is no solution is passed over: where
+    the gain is being lost an amplifier may be hard to solve.
+    """
+    known = all(analysis.name in waves for analysis in _ANALYSES[stage](conditions))
     match stage:
-        case "noise":
+        case "noise" if known:
             return _read_noise(waves["slow_noise"], waves["fast_noise"])
-        case "output_swing":
+        case "output_swing" if known:
             low, high = (_output_reach(waves, sweep) for sweep in ("output_down", "output_up"))
             return {"output_swing": high - low, "output_low": low, "output_high": high}
-    low, high = (_common_mode_reach(waves, conditions, direction) for direction in (-1, 1))
-    return {"icmr": high - low, "common_mode_low": low, "common_mode_high": high}
+        case "common_mode_range" if known or any(_at(level) in waves for level in _levels(conditions)):
+            low, high = (_common_mode_reach(waves, conditions, direction) for direction in (-1, 1))
+            return {"icmr": high - low, "common_mode_low": low, "common_mode_high": high}
+    return dict.fromkeys(_STAGES[stage])
 
 
 def _noise(conditions: AmplifierConditions) -> tuple[Analysis, ...]:
@@ -195,10 +201,15 @@ def _at(level: float) -> str:
 def _common_mode_reach(waves: Waves, conditions: AmplifierConditions, direction: int) -> float:
     """The common mode up to which, in one direction, the gain is at least half of the one at the nominal one, V."""
     nominal = conditions.common_mode
-    levels = sorted((x for x in _levels(conditions) if (x - nominal) * direction > 0.0), key=lambda x: abs(x - nominal))
+    beyond = (x for x in _levels(conditions) if (x - nominal) * direction > 0.0 and _at(x) in waves)
+    levels = sorted(beyond, key=lambda level: abs(level - nominal))
     gains = np.array([_gain_db(waves[name]) for name in ("open_loop", *map(_at, levels))])
     return reach(np.array([nominal, *levels]), gains, float(gains[0]) - GAIN_LOSS_DB)
 
 
 def _gain_db(response: Mapping[str, Wave]) -> float:
     return float(decibel(complex(response["out"][0] / response["inn"][0])))
+
+
+_ANALYSES = {"output_swing": _swing, "common_mode_range": _common_modes, "noise": _noise}
+"""Stage -> what makes its analyses."""

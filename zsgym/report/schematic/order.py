@@ -69,7 +69,7 @@ def _has_source(block: Block) -> bool:
 
 
 def _labelled(structure: Structure, branches: Branches, inputs: Iterable[str]) -> frozenset[str]:
-    """Inputs, nets beside the rails that are no nodes of the circuit, and bias nets with many gates."""
+    """Inputs, and nets with many gates that no input moves."""
     found = set(inputs)
     for net in {net for block in branches.blocks for net in block.nets} - set(structure.rails) - branches.signal:
         if sum(net in block.gates for block in branches.blocks) >= _MANY:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zsgym.netlist import TRANSISTORS
-from zsgym.report.schematic.branches import Column
+from zsgym.report.schematic.branches import Block, Column
 from zsgym.report.schematic.order import Order
 from zsgym.report.schematic.structure import Element
 
@@ -32,22 +32,22 @@ def choose_sides(order: Order) -> Sides:
                 if a.kind in TRANSISTORS and a.gate != b.gate and a.like(b):
                     right[a], right[b] = False, True
             _face(left, other, right, facing, every=True)
-    for blocks, every in ((order.bias, False), (order.signal, True)):
-        for first, second in itertools.pairwise(blocks):
-            if first.tail is None and second.tail is None:
-                _face(
-                    first.columns[0],
-                    second.columns[0],
-                    right,
-                    facing,
-                    every=every and _is_mirror(first.columns[0], second.columns[0], order),
-                )
+    for first, second in _neighbours(order.bias):
+        _face(first, second, right, facing, every=False)
+    for first, second in _neighbours(order.signal):
+        _face(first, second, right, facing, every=_is_mirror(first, second, order))
     columns = [column for block in order.blocks for column in block.every]
     for place, column in enumerate(columns):
         for element in column.elements:
             if element.kind in TRANSISTORS and element not in right:
                 right[element] = element.gate not in order.labelled and _is_driven_from_right(element, place, columns)
     return Sides(frozenset(e for e, on_right in right.items() if on_right), tuple(facing))
+
+
+def _neighbours(blocks: Sequence[Block]) -> list[tuple[Column, Column]]:
+    """Columns that stand beside each other and are not of a pair."""
+    couples = itertools.pairwise(blocks)
+    return [(a.columns[0], b.columns[0]) for a, b in couples if a.tail is None and b.tail is None]
 
 
 def _same_row(left: Column, right: Column) -> list[tuple[Element, Element]]:
@@ -64,7 +64,7 @@ def _is_mirror(left: Column, right: Column, order: Order) -> bool:
 def _face(
     left: Column, right: Column, sides: dict[Element, bool], facing: list[tuple[Element, Element]], *, every: bool
 ) -> None:
-    """Turn transistors of one row and one gate net towards each other; in bias branches diodes alone."""
+    """Turn transistors of one row and one gate net towards each other; unless every, diodes alone."""
     for a, b in _same_row(left, right):
         if a.gate is None or a.gate != b.gate or a in sides or b in sides:
             continue

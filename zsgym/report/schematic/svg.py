@@ -17,6 +17,8 @@ _UNIT = 10
 """Drawing units per grid step."""
 _TOP, _BOTTOM = 4.0, 2.5
 """Grid steps above the upper rail (for titles) and below the lower one."""
+_SCALE = 1.2
+"""Of a file, pixels per drawing unit, where there is room."""
 _ARROW = 0.45
 
 
@@ -25,8 +27,8 @@ def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing | None
 
     :param sizing: complete, in declared units.
     """
-    low, high = schematic.top, schematic.bottom
-    width, height = schematic.width, high - low + _TOP + _BOTTOM
+    low, width = schematic.top, schematic.width
+    extent = _extent(schematic)
     segments = [segment for pieces in schematic.segments.values() for segment in pieces]
     parts = [
         *(_wire(segment) for segment in segments),
@@ -36,22 +38,32 @@ def draw_schematic(schematic: Schematic, circuit: Circuit, sizing: Sizing | None
         *(_net_name(net, label, circuit) for net, labels in schematic.labels.items() for label in labels),
         *(_text(x, low - 2.4, title, "stage") for title, x in schematic.titles.items()),
     ]
-    box = f"0 {(low - _TOP) * _UNIT:g} {width * _UNIT:g} {height * _UNIT:g}"
+    box = f"0 {(low - _above(schematic)) * _UNIT:g} {extent[0]:g} {extent[1]:g}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="schematic" viewBox="{box}" '
-        f'style="--natural: {width * _UNIT:g}px" role="img" '
+        f'style="--natural: {extent[0]:g}px" role="img" '
         f'aria-label="Schematic of {escape(circuit.name.upper())}">{"".join(parts)}</svg>'
     )
 
 
 def schematic_file(schematic: Schematic, circuit: Circuit, sizing: Sizing | None = None) -> str:
-    """The same as the text of an SVG file, with its own style, for light and dark surroundings.; it says its origin."""
+    """The text of an SVG file, with its own style for light and dark surroundings; it says what made it."""
     drawing = draw_schematic(schematic, circuit, sizing)
+    width, height = (_SCALE * length for length in _extent(schematic))
     origin = f"zsgym circuits {circuit.name} --schematic FILE.svg, of the netlist {circuit.netlist_hash}"
     font = "svg { font-family: system-ui, sans-serif; background: var(--paper); }\ntext { fill: var(--ink); }\n"
     style = f"<style>\n{stylesheets('palette.css')}{font}{stylesheets('schematic.css')}</style>"
     head, tail = drawing.split(">", 1)
-    return f"{head}><metadata>{escape(origin)}</metadata>{style}{tail}\n"
+    return f'{head} width="{width:g}" height="{height:g}"><metadata>{escape(origin)}</metadata>{style}{tail}\n'
+
+
+def _extent(schematic: Schematic) -> tuple[float, float]:
+    """Width and height in drawing units."""
+    return schematic.width * _UNIT, (schematic.bottom - schematic.top + _above(schematic) + _BOTTOM) * _UNIT
+
+
+def _above(schematic: Schematic) -> float:
+    return _TOP if schematic.titles else _BOTTOM
 
 
 def _junctions(schematic: Schematic) -> Iterable[Point]:

@@ -12,6 +12,8 @@ from zsgym.report.schematic.place import Placement, Placer
 from zsgym.report.schematic.structure import Element
 from zsgym.report.schematic.texts import STUB, body_box, label_box, text_boxes
 
+_CLEAR = 0.4
+"""Between the ends of a text and a wire."""
 _LOOP = 40
 """Dearest wire within a column of a net that has names elsewhere, such as that of a diode."""
 _DEAREST = 150
@@ -34,7 +36,7 @@ def draw_wires(placer: Placer, placement: Placement) -> Wiring:
     for element, item in placement.placed.items():
         grid.block(body_box(item))
         for box in text_boxes(item, placer.notes.get(element.device.name, ""), sizes=placer.sizes):
-            grid.block(box)
+            grid.block((box[0] - _CLEAR, box[1], box[2] + _CLEAR, box[3]))
     for element, item in placement.placed.items():
         for pin, spot in item.pins.items():
             grid.add_pin(element.device.nodes[pin], _spot(spot))
@@ -144,24 +146,21 @@ def _tail(block: Block, placement: Placement, grid: Grid) -> None:
 
 def _loops(placer: Placer, placement: Placement, grid: Grid) -> None:
     """Wires from gates to the column that they stand in."""
-    for block in placer.order.blocks:
-        for column in block.every:
-            for element in column.elements:
-                net = element.gate
-                if net is None or net not in column.channel_nets or net in placer.structure.rails:
-                    continue
-                gate = _spot(placement.placed[element].pins["g"])
-                own = _piece(grid, net, gate)
-                for other in column.elements:
-                    if net in (other.top, other.bottom) and own is not None:
-                        target = _piece(grid, net, _ends(other, placement.placed[other])[0 if net == other.top else 1])
-                        if target is not own:
-                            grid.connect(net, own, _LOOP, to=target)
-                            break
+    columns = [column for block in placer.order.blocks for column in block.every]
+    for column, element in [(c, e) for c in columns for e in c.elements]:
+        net = element.gate
+        if net is None or net not in column.channel_nets or net in placer.structure.rails:
+            continue
+        gate = _piece(grid, net, _spot(placement.placed[element].pins["g"]))
+        nearest = next(other for other in column.elements if net in (other.top, other.bottom))
+        upper, lower = _ends(nearest, placement.placed[nearest])
+        channel = _piece(grid, net, upper if net == nearest.top else lower)
+        if channel is not gate:
+            grid.connect(net, gate, _LOOP, to=channel)
 
 
-def _piece(grid: Grid, net: str, spot: Spot) -> set[Spot] | None:
-    return next((piece for piece in grid.pieces[net] if spot in piece), None)
+def _piece(grid: Grid, net: str, spot: Spot) -> set[Spot]:
+    return next(piece for piece in grid.pieces[net] if spot in piece)
 
 
 def _remaining(placer: Placer, grid: Grid) -> None:

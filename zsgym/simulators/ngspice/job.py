@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from zsgym.classes.circuit_class import Bench
 from zsgym.classes.testbench import OperatingPoint, Stage, Wave, Waves
 from zsgym.simulators.ngspice.deck import SizedNetlist
-from zsgym.simulators.ngspice.engine import Engine, NonConvergenceError, OutsideModelError
+from zsgym.simulators.ngspice.engine import Analysis, Engine, NonConvergenceError, OutsideModelError, Vectors
 from zsgym.simulators.ngspice.testbench import TOLERANCES, Translator, element_lines
 
 _prepared: set[type[Bench]] = set()
@@ -47,8 +47,8 @@ class BenchJob:
     def run(self, engine: Engine) -> Measurement | None:
         """Run the stages that the bench wants, and measure them; None when a model card refuses a transistor's size.
 
-        Non-convergence ends the evaluation with what was measured until then and `converged` at 0, unless the stage is
-        one on which no verdict rests: then its measurements are None.
+        Non-convergence ends the evaluation with what was measured until then and `converged` at 0, unless it is in a
+        stage on which no verdict rests.
         """
         run = _Run(self, engine)
         try:
@@ -75,25 +75,30 @@ class _Run:
         self._cold = True
 
     def stage(self, stage: Stage) -> None:
-        try:
-            self._stage(stage)
-        except NonConvergenceError:
-            if not stage.optional:
-                raise
-            self.result.raw |= dict.fromkeys(stage.optional)
-
-    def _stage(self, stage: Stage) -> None:
         started = clock.perf_counter()
         nodes = self.job.netlist.nets if self._cold else {}
         analyses = {wanted.name: self.translator.analysis(wanted, nodes) for wanted in stage.analyses}
-        found = self.engine.run(self._deck, list(analyses.values()))
+        found = self._run(list(analyses.values()), bool(stage.optional))
         for wanted in stage.analyses:
-            self.waves |= self.translator.waves(wanted, found[wanted.name], nodes)
+            if wanted.name in found:
+                self.waves |= self.translator.waves(wanted, found[wanted.name], nodes)
         last = stage.analyses[-1]
         if self._cold and isinstance(last, OperatingPoint):
             self._warm_up(self.waves[last.name])
         self.result.raw |= self.job.bench.measure(stage.name, self.waves, self.result.operating_points)
         self.result.stages[stage.name] = clock.perf_counter() - started
+
+    def _run(self, analyses: Sequence[Analysis], optional: bool) -> dict[str, Vectors]:
+        """The vectors of each analysis. Where nothing rests on them, those that do not converge are left out."""
+        try:
+            return self.engine.run(self._deck, analyses)
+        except NonConvergenceError:
+            if not optional:
+                raise
+        found: dict[str, Vectors] = {}
+        for analysis in analyses if len(analyses) > 1 else ():
+            found |= self._run([analysis], optional)
+        return found
 
     def _warm_up(self, point: Mapping[str, Wave]) -> None:
         """Keep the operating points of the transistors, and start everything that follows from this solution."""

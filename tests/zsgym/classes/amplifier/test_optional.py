@@ -15,6 +15,8 @@ from zsgym.classes.testbench import SourceSweep
 
 FIVE = Path(__file__).parents[2] / "sizing" / "five"
 CONDITIONS = AmplifierConditions()
+LEVELS = [75_000 * k for k in range(25)]
+"""Common modes at which an amplifier is looked at, uV."""
 ALL = AMPLIFIER.optional_metrics.names
 WORKING = dict.fromkeys(METRICS.names, 1.0) | {
     "converged": 0.0,
@@ -136,6 +138,30 @@ def test_common_modes_are_those_with_half_of_the_gain(ratio: float) -> None:
     expected = 1.2 + 0.1 * math.log10(2.0) if ratio < 1.0 else 1.8
     assert found["common_mode_high"] == pytest.approx(expected, abs=1e-9)
     assert found["icmr"] == found["common_mode_high"]
+
+
+def test_a_common_mode_without_a_solution_is_passed_over() -> None:
+    waves = {"open_loop": _response(0.72)} | {f"common_mode_{level}": _response(1e-6 * level) for level in LEVELS}
+    whole = optional.measure("common_mode_range", waves, CONDITIONS)
+    assert whole["common_mode_high"] == pytest.approx(1.2 + 0.1 * math.log10(2.0))
+    del waves["common_mode_1275000"]
+    passed_over = optional.measure("common_mode_range", waves, CONDITIONS)
+    assert passed_over["common_mode_high"] == pytest.approx(whole["common_mode_high"])
+    del waves["common_mode_150000"]
+    assert optional.measure("common_mode_range", waves, CONDITIONS) == passed_over, "the gain is on both sides of it"
+
+
+@pytest.mark.parametrize(
+    ("stage", "metrics"),
+    [
+        ("noise", ("input_noise", "input_noise_rms")),
+        ("output_swing", ("output_swing",)),
+        ("common_mode_range", ("icmr",)),
+    ],
+)
+def test_without_solutions_nothing_is_determined(stage: str, metrics: tuple[str, ...]) -> None:
+    waves = {"open_loop": _response(0.72)}
+    assert optional.measure(stage, waves, CONDITIONS) == dict.fromkeys(metrics)
 
 
 # --- closed forms ---------------------------------------------------------------------------------------------------

@@ -153,7 +153,6 @@ class Batch:
         self.seconds: dict[str, float] = {}
         """Stage -> time that it took for the whole batch, s."""
         self._point: OperatingPoints | None = None
-        self._solved = np.zeros(len(vectors), dtype=np.intp)
 
     def run(self) -> list[Answer]:
         """Every stage that a case wants, in order."""
@@ -173,10 +172,7 @@ class Batch:
                     break
                 except NotSolvedError as error:
                     for row in rows[error.rows]:
-                        if stage.optional:
-                            self.answers[row].raw |= dict.fromkeys(stage.optional)
-                        else:
-                            self.answers[row].solved = False
+                        self.answers[row].solved = False
                     rows = np.delete(rows, error.rows)
                 except UnsupportedError:
                     for row in rows:
@@ -186,11 +182,22 @@ class Batch:
         return self.answers
 
     def _stage(self, stage: Stage, rows: Rows) -> None:
-        found = {analysis.name: self._analyse(analysis, rows) for analysis in stage.analyses}
-        for place, row in enumerate(rows):
+        for analysis in stage.analyses:
+            waves, solved = self._solved(analysis, rows) if stage.optional else (self._analyse(analysis, rows), rows)
+            for place, row in enumerate(solved):
+                self.answers[row].waves |= {analysis.name: _View(waves, place)}
+        for row in rows:
             answer = self.answers[row]
-            answer.waves |= {name: _View(waves, place) for name, waves in found.items()}
             answer.raw |= self.bench.measure(stage.name, answer.waves, answer.devices)
+
+    def _solved(self, analysis: Analysis, rows: Rows) -> tuple[_Waves, Rows]:
+        """The waves of those cases that have a solution, and which ones they are: of a stage that needs none."""
+        while rows.size:
+            try:
+                return self._analyse(analysis, rows), rows
+            except NotSolvedError as error:
+                rows = np.delete(rows, error.rows)
+        return _Waves({}), rows
 
     def _analyse(self, wanted: Analysis, rows: Rows) -> _Waves:
         match wanted:
