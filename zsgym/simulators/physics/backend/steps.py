@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 5e-4
 """Error of a node in one step, in V: slew rates are then good to about 0.2 %, settling times to 1 %."""
 CLOSER, LONG = 5e-5, 600
-"""The same for a case that takes so many points: it rings, and the formula damps what rings by the cube of its steps."""
+"""The same for a case that takes so many points: it rings, and the formula damps that by the cube of its steps."""
 _NEWTON = 0.125
 """Error of the equations' solution, as a share of that of a step."""
 _FIRST = 2e-11
