@@ -11,9 +11,9 @@ from zsgym.simulators.physics.system import System
 from zsgym.simulators.physics.transient import Control, integrate, space_for
 
 Floats = NDArray[np.float64]
-TOLERANCE = 5e-4
-"""Error of a node in one step, in V: slew rates are then good to about 0.2 %, settling times to 1 %."""
-CLOSER, LONG = 5e-5, 600
+TOLERANCE = 1e-4
+"""Error of a node in one step, in V: slew rates are then good to 0.1 %, settling times to 1 %, each in the median."""
+CLOSER, LONG = 3e-5, 700
 """The same for a case that takes so many points: it rings, and the formula damps that by the cube of its steps."""
 _NEWTON = 0.125
 """Error of the equations' solution, as a share of that of a step."""
