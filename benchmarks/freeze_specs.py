@@ -36,6 +36,8 @@ RELAXED = 0.1
 """How much of its value a spec gives way, in the metric's unit: a margin of about 0.05 for every metric alike."""
 LEAST_BEYOND = 6
 """Metrics of the specs that must be better than the 75th percentile of the working rows."""
+LEAST_VALUE = 0.9
+"""Measure of a best design (1: on average at the better quarter of the working rows) below which a search goes on."""
 CHECKED_ROWS = 1000
 """Rows of which none may meet all specs."""
 _FEW = 4
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of rows and search (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs/freeze"), help="folder of everything simulated")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON file")
+    parser.add_argument("--result", default=RESULT, metavar="NAME", help="of the JSON file (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write specs and known-good sizings into the YAML files")
     arguments = parser.parse_args()
     run_resumable(lambda: run(arguments))
@@ -79,7 +82,7 @@ def main() -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Search every circuit, then check every circuit, then report."""
     names = arguments.circuits or [name for name in list_circuits() if name not in KEPT]
-    path = arguments.out / RESULT
+    path = arguments.out / arguments.result
     entries: dict[str, Any] = json.loads(path.read_text())["circuits"] if path.is_file() else {}
     for last_pass in (False, True):  # all searches come first: specs are known early, checks may take their time
         for name in names:
@@ -114,7 +117,7 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
             sizing = rounded(circuit, search.best[1])
             outcomes = search.at_supplies(sizing)
             specs = _specs(rows, outcomes)
-            if len(specs["beyond"]) >= LEAST_BEYOND:
+            if len(specs["beyond"]) >= LEAST_BEYOND and search.best[0] >= LEAST_VALUE:
                 break
     entry = {
         "rows": len(rows.rows),

@@ -63,7 +63,8 @@ def specs() -> str:
 
 def frozen() -> str:
     """How the specs came about: rows, search, and whether the conditions hold; nothing before they are frozen."""
-    if not (RESULTS / "frozen_specs.json").is_file():
+    circuits = _frozen_circuits()
+    if not circuits:
         return NOT_YET
     rows = [
         [
@@ -74,7 +75,7 @@ def frozen() -> str:
             f"{len(entry['beyond'])} of 11",
             str(entry["rows_that_meet_all"]),
         ]
-        for name, entry in sorted(read("frozen_specs")["circuits"].items())
+        for name, entry in sorted(circuits.items())
     ]
     header = [
         "circuit",
@@ -85,6 +86,15 @@ def frozen() -> str:
         "rows that meet all specs",
     ]
     return table(header, rows)
+
+
+def _frozen_circuits() -> dict[str, Any]:
+    """Circuit -> how its specs came about, of every run."""
+    return {
+        name: entry
+        for path in sorted(RESULTS.glob("frozen_*specs.json"))
+        for name, entry in read(path.stem)["circuits"].items()
+    }
 
 
 def _scouted(entry: dict[str, Any]) -> str:
