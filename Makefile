@@ -30,8 +30,10 @@ demo: setup
 	fi
 	@echo "open $(DEMO)/report.html in a browser"
 
+# Tests of one file stay in one process: they share what is expensive to set up.
+TEST_PROCESSES ?= 2
 test: setup
-	$(BIN)/python -m pytest --ngspice required $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --ngspice required -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

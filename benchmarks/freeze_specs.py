@@ -36,6 +36,8 @@ RELAXED = 0.1
 """How much of its value a spec gives way, in the metric's unit: a margin of about 0.05 for every metric alike."""
 LEAST_BEYOND = 6
 """Metrics of the specs that must be better than the 75th percentile of the working rows."""
+LEAST_VALUE = 0.9
+"""Measure of a best design (1: on average at the better quarter of the working rows) below which a search goes on."""
 CHECKED_ROWS = 1000
 """Rows of which none may meet all specs."""
 _FEW = 4
@@ -115,7 +117,7 @@ def freeze(name: str, arguments: argparse.Namespace, rows_wanted: int) -> dict[s
             sizing = rounded(circuit, search.best[1])
             outcomes = search.at_supplies(sizing)
             specs = _specs(rows, outcomes)
-            if len(specs["beyond"]) >= LEAST_BEYOND:
+            if len(specs["beyond"]) >= LEAST_BEYOND and search.best[0] >= LEAST_VALUE:
                 break
     entry = {
         "rows": len(rows.rows),

@@ -61,8 +61,13 @@ def run(arguments: argparse.Namespace) -> None:
                 f"{row['simulations']} simulations, {row['solved']} solved, {row['processor_s']:.0f} s of processor",
                 flush=True,
             )
-            write_json(path, {"runs": runs, "budget": BUDGET, "provenance": provenance("zsgym", "numba", "cma")})
+            _write(path, runs)
+    _write(path, runs)
     print(table(runs))
+
+
+def _write(path: Path, runs: Sequence[dict[str, Any]]) -> None:
+    write_json(path, {"runs": list(runs), "budget": BUDGET, "provenance": provenance("zsgym", "numba", "cma")})
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:

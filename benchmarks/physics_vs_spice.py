@@ -5,9 +5,9 @@
 
 Sizings are drawn log-uniformly inside the transistor models. Errors are those of sizings that work in ngspice, with the
 metrics that rest on linear equations beside those of the step response; stability is compared wherever both have judged
-the small signals. Times are wall times of one core, both simulators in turn on the same sizings, so that what else the
-machine does slows both. What ngspice answered is kept in the cache folder: an interrupted run goes on where it stopped.
-Circuits that are not named keep what the JSON says of them.
+the small signals. Times are those of the processor, of both simulators in one run on the same sizings. What ngspice
+answered is kept in the cache folder: an interrupted run goes on where it stopped. Circuits that are not named keep what
+the JSON says of them.
 
 Writes physics_vs_spice.json and physics_vs_spice.png.
 """
@@ -15,9 +15,10 @@ Writes physics_vs_spice.json and physics_vs_spice.png.
 import argparse
 import hashlib
 import json
+import resource
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ ELSEWHERE: tuple[dict[str, Any], ...] = (
     {"corner": "ff"}, {"corner": "ss"}, {"corner": "sf"}, {"corner": "fs"}, {"supply": 1.62}, {"supply": 1.98},
     {"temperature": -40.0}, {"temperature": 125.0},
 )  # fmt: skip
+_BATCH = 64
 _OF_SMALL_SIGNALS = ("operating_point", "small_signal")
 
 
@@ -136,37 +138,54 @@ def errors_of(name: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, A
 
 
 def speed(circuit: Circuit, vectors: NDArray[np.float64]) -> dict[str, float]:
-    """Times per sizing in s, of sizings that work; both simulators in turn."""
+    """Processor's time per sizing in s, of sizings that work. A batch holds them as often as fills it."""
     physics = PhysicsSimulator(circuit)
-    conditions = circuit.conditions
-    physics.simulate(circuit.cases(vectors[:2]), errors="return")
-    single, ours, small, theirs, theirs_small = [], [], [], [], []
-    with NgspiceSimulator(circuit) as simulator:
-        simulator.simulate(circuit.cases(vectors[:1]))
-        for vector in vectors:
-            started = time.perf_counter()
-            physics.simulate(circuit.cases(vector[None]), errors="return")
-            single.append(time.perf_counter() - started)
-            (answer,) = simulator.measure(circuit.cases(vector[None]))
-            stages = getattr(answer, "stages", {})
-            theirs.append(sum(stages.values()))
-            theirs_small.append(sum(stages.get(name, 0.0) for name in _OF_SMALL_SIGNALS))
+    many = np.resize(vectors, (_BATCH, vectors.shape[1]))
+    physics.simulate(circuit.cases(vectors[:1]), errors="return")
+    single, ours, small = [], [], []
+    for vector in np.resize(vectors, (12, vectors.shape[1])):
+        single.append(
+            _processor_s(lambda vector=vector: physics.simulate(circuit.cases(vector[None]), errors="return"))
+        )  # type: ignore[misc]
     for _ in range(3):
-        batch = physics.batch(vectors, conditions)
-        started = time.perf_counter()
-        batch.run()
-        ours.append((time.perf_counter() - started) / len(vectors))
-        small.append(sum(batch.seconds[name] for name in _OF_SMALL_SIGNALS) / len(vectors))
+        batch = physics.batch(many, circuit.conditions)
+        ours.append(_processor_s(batch.run) / len(many))
+        small.append(ours[-1] * sum(batch.seconds[name] for name in _OF_SMALL_SIGNALS) / sum(batch.seconds.values()))
+    theirs, share = _ngspice_s(circuit, vectors)
     return {
         "sizings": len(vectors),
-        "ngspice_s": float(np.mean(theirs)),
-        "ngspice_small_signal_s": float(np.mean(theirs_small)),
+        "ngspice_s": theirs,
+        "ngspice_small_signal_s": share * theirs,
         "one_s": float(np.median(single)),
         "batch_s": float(np.min(ours)),
         "batch_small_signal_s": float(np.min(small)),
-        "times_complete": float(np.mean(theirs) / np.min(ours)),
-        "times_small_signal": float(np.mean(theirs_small) / np.min(small)),
+        "times_complete": theirs / float(np.min(ours)),
+        "times_small_signal": share * theirs / float(np.min(small)),
     }
+
+
+def _processor_s(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def _ngspice_s(circuit: Circuit, vectors: NDArray[np.float64]) -> tuple[float, float]:
+    """Processor's time of a worker per sizing without its start, and the share of operating point and small signals."""
+
+    def spent(rows: NDArray[np.float64]) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with NgspiceSimulator(circuit) as simulator:
+            for answer in simulator.measure(circuit.cases(rows)):
+                stages = getattr(answer, "stages", {})
+                shares.append(sum(stages.get(name, 0.0) for name in _OF_SMALL_SIGNALS) / sum(stages.values()))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    shares: list[float] = []
+    start = spent(vectors[:1])
+    all_of_them = spent(np.concatenate([vectors[:1], vectors]))
+    return (all_of_them - start) / len(vectors), float(np.median(shares))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -182,7 +201,7 @@ def run(arguments: argparse.Namespace) -> None:
         solved = physics.simulate(circuit.cases(vectors), errors="return")
         found = compare(solved, truth)
         working = [row for row, answer in enumerate(truth) if answer["status"] == "success"]
-        if arguments.timed and len(working) > 2:
+        if arguments.timed and working:
             found["speed"] = speed(circuit, vectors[working[: arguments.timed]])
         few = vectors[: arguments.elsewhere]
         found["elsewhere"] = {

@@ -6,6 +6,7 @@ import published_agents as agents
 import published_circuits
 import published_claims
 import published_family
+import published_fronts
 import published_physics as physics
 import published_spice as spice
 import published_surrogate as surrogate
@@ -40,6 +41,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "spice-throughput": spice.spice_throughput,
     "spice-accuracy": spice.spice_accuracy,
     "closed-loop": spice.closed_loop,
+    "fronts": published_fronts.fronts,
     "physics-agreement": physics.agreement,
     "physics-accuracy": physics.accuracy,
     "physics-speed": physics.speed,

@@ -65,7 +65,7 @@ def speed() -> str:
     batch = [1e3 * s["batch_s"] for s in timed.values()]
     one = [1e3 * s["one_s"] for s in timed.values()]
     return table(
-        ["one core, working sizings", "median circuit", "lowest", "highest"],
+        ["processor's time, working sizings", "median circuit", "lowest", "highest"],
         [
             ["operating point, AC and poles: times ngspice", *_three(small)],
             ["a complete answer in a batch: times ngspice", *_three(complete)],

@@ -152,6 +152,18 @@ def test_specs_and_known_good_sizing_are_written_into_the_file(tmp_path: Path) -
     assert max(map(len, text.splitlines())) <= 120
 
 
+PUBLISHED = freeze_specs.RESULTS / freeze_specs.RESULT
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="no specs are published yet")
+def test_circuits_have_the_specs_and_the_sizing_of_the_published_search() -> None:
+    for name, entry in json.loads(PUBLISHED.read_text())["circuits"].items():
+        circuit = load_circuit(name)
+        assert circuit.targets == entry["specs"], name
+        assert circuit.known_good["robust"] == pytest.approx(entry["sizing"]), name
+        assert circuit.known_good_designs["robust"].supplies == tuple(entry["supplies"]) == freeze_search.SUPPLIES
+
+
 def test_the_script_searches_every_circuit_before_it_checks_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ from zsgym.simulators import make_simulator
 from zsgym.simulators.base import Errors
 from zsgym.simulators.ngspice.engine import NonConvergenceError
 from zsgym.simulators.ngspice.job import BenchJob, _Run
+from zsgym.simulators.ngspice.simulator import NgspiceSimulator
 from zsgym.simulators.outcome import Outcome
 from zsgym.sizing import Problem, choose, problem, size
 from zsgym.sizing.belief import Belief
@@ -40,6 +41,34 @@ from zsgym.sizing.tradeoff import Tradeoff
 
 FIVE = Path(__file__).parent / "sizing" / "five"
 MEASURED = {"input_noise": 1e-7, "input_noise_rms": 1e-4, "output_swing": 1.2, "icmr": math.nan}
+
+HARD: dict[str, float] = {
+    "W_bias_p": 1.472,
+    "L_bias_p": 0.7152,
+    "M_bias_p": 52.0,
+    "W_input_pair": 6.567,
+    "L_input_pair": 0.5166,
+    "M_input_pair": 17.0,
+    "W_gm2": 5.281,
+    "L_gm2": 0.2707,
+    "M_gm2": 15.0,
+    "W_gmf2": 8.29,
+    "L_gmf2": 0.3016,
+    "M_gmf2": 60.0,
+    "W_bias_n": 1.244,
+    "L_bias_n": 0.4097,
+    "M_bias_n": 34.0,
+    "W_load2": 0.8167,
+    "L_load2": 0.2048,
+    "M_load2": 40.0,
+    "W_gm3": 1.234,
+    "L_gm3": 0.7321,
+    "M_gm3": 1.0,
+    "cap1": 5.545e-11,
+    "cap2": 2.113e-11,
+    "bias_current": 4.177e-06,
+}
+"""A working NMCF sizing whose noise does not converge under the tolerances of all other analyses."""
 
 
 class Asked(FakeSimulator):
@@ -346,6 +375,16 @@ def test_the_command_line_measures_what_it_is_asked_for(run: Run, tmp_path: Path
 
 
 @pytest.mark.ngspice
+def test_noise_of_an_amplifier_that_is_hard_to_solve_with_the_milliohms_that_it_brings(nmcf: Circuit) -> None:
+    with NgspiceSimulator(nmcf) as simulator:
+        (outcome,) = simulator.simulate(nmcf.asking(["input_noise"]).cases([HARD]))
+        (plain,) = simulator.simulate(nmcf.cases([HARD]))
+    assert outcome.metrics is not None
+    assert outcome.metrics["input_noise"] > 0.0
+    assert plain.metrics == {name: outcome.metrics[name] for name in METRICS.names}
+
+
+@pytest.mark.ngspice
 def test_sizing_by_specs_on_them(tmp_path: Path) -> None:
     wanted = {"input_noise": 500e-9, "output_swing": 1.0, "gate_area": 3e-9}
     five = load_circuit(FIVE)
@@ -358,6 +397,10 @@ def test_sizing_by_specs_on_them(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     result.write_report(page)
     result.write(tmp_path / "designs.json")
-    assert "input-referred noise at 1 kHz" in page.read_text()
+    text = page.read_text()
+    assert "input-referred noise at 1 kHz" in text
+    assert ">Noise<" in text
+    assert ">Gain over output levels<" in text
+    assert "Gain over input common modes" not in text, "nobody has asked"
     designs = json.loads((tmp_path / "designs.json").read_text())
     assert designs["designs"][0]["metrics"]["gate_area"] <= 3e-9

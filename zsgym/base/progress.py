@@ -40,11 +40,16 @@ class ProgressBar:
     def update(self, note: str = "", count: int = 1) -> None:
         """So many more are done. :param note: how it stands, such as `reward -0.12`."""
         self._done += count
-        self._bar.set_postfix_str(note, refresh=False)
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(count)
         if self._lines and (now := self._clock()) >= self._due:
             self._due = now + INTERVAL_S
             print(f"zsgym: {self._line(now - self._started, note)}", file=sys.stderr, flush=True)
+
+    def reach(self, count: int) -> None:
+        """So many are done in all."""
+        self.update(count=count - self._done)
 
     def close(self) -> None:
         """Leave the bar as it is. Safe to call twice."""

@@ -93,7 +93,9 @@ def _caption(front: Front) -> str:
     elif front.complete:
         kept = f"Every design works and meets the other {len(front.kept)} specs"
     else:
-        kept = f"No design of the search meets all other specs; these keep {', '.join(front.kept) or 'none of them'}"
+        kept = (
+            f"Hardly a design of the search meets all other specs; these keep {', '.join(front.kept) or 'none of them'}"
+        )
     end = (
         " Dashed lines are targets; orange designs meet every spec." if front.complete else " Dashed lines are targets."
     )

@@ -91,14 +91,15 @@ class HybridSimulator:
             trusted = self.trusted(predictions, [targets[row] for row in known])
             answers = zip(known, self._surrogate.outcomes(predictions), trusted, strict=True)
             predicted = {row: outcome for row, outcome, trust in answers if trust}
-        self.answered["surrogate"] += len(predicted)
         if self._solver is not None:
-            solved = self._solved(self._solver, cases, targets, [r for r in range(len(cases)) if r not in predicted])
-            self.answered[self._solver.name] += len(solved)
-            predicted |= solved
+            predicted |= self._solved(
+                self._solver, cases, targets, [row for row in range(len(cases)) if row not in predicted]
+            )
         asked = [row for row in range(len(cases)) if row not in predicted]
         truth = iter(self._truth.simulate(cases[asked], errors=errors) if asked else [])
         self.answered["ngspice"] += len(asked)
+        for outcome in predicted.values():
+            self.answered[outcome.backend] += 1
         return [predicted[row] if row in predicted else next(truth) for row in range(len(cases))]
 
     def trusted(

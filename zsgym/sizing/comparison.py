@@ -233,6 +233,7 @@ def compare(
             interrupted = True
     if not any(contender.designs for contender in search.contenders):
         raise KeyboardInterrupt
+    search.note_untried()
     result = Comparison(found, wanted, under, search.ranking(arguments), search.left_out, search.seconds, arguments)
     if interrupted:
         raise ComparisonInterrupted(result)
@@ -344,6 +345,12 @@ class _Search:
                 contender.search(min(share, self._left))
             left.sort(key=lambda contender: contender.worth, reverse=True)
             left = left[: max(math.ceil(len(left) / 2), min(2, len(left)))]
+
+    def note_untried(self) -> None:
+        """Name those for whom the budget had nothing: no known-good sizing, and a share below one generation."""
+        for contender in self._tried():
+            if not contender.designs:
+                self.left_out[contender.name] = "nothing of it was simulated: the budget is too small for so many"
 
     def ranking(self, arguments: Mapping[str, Any]) -> list[Ranked]:
         """Everybody who was tried, best first."""

@@ -29,7 +29,7 @@ def non_dominated(good: ArrayLike) -> BoolArray:
     Equal designs do not dominate each other. A row with NaN is never on the front and keeps nobody off it.
     """
     table = np.asarray(good, dtype=np.float64)
-    on_front: BoolArray = np.asarray(~np.isnan(table).any(axis=1), dtype=np.bool_)
+    on_front: BoolArray = np.all(~np.isnan(table), axis=1)
     for row in range(len(table)):
         if on_front[row]:
             others = table[on_front]

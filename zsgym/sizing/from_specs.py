@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from zsgym.base.errors import ConfigError
-from zsgym.circuits import Circuit, load_circuit
-from zsgym.classes import Conditions
+from zsgym.circuits import Circuit, list_circuits, load_circuit
+from zsgym.classes import Conditions, list_classes
 from zsgym.classes.specs import exactly
 from zsgym.evaluate import LogPlace
 from zsgym.sizing.methods import AUTO, PHYSICS, choose, choose_for_front
@@ -69,12 +69,12 @@ def size(
     :raises SizingInterrupted: Ctrl-C; it carries the result so far.
     """
     checked_seed(seed)
+    if isinstance(circuit, str) and circuit in list_classes() and circuit not in list_circuits():
+        raise ConfigError(f"{circuit} is a class of circuits: zsgym.sizing.compare tries all of them")
     known = circuit if isinstance(circuit, Circuit) else load_circuit(circuit)
     base = specs_of(specs, known) if specs else known.targets
     wanted = known.resolve_targets(exactly(known.targets, base) | dict(targets or {}))
     known = known.judged_by(wanted)
-    if pareto is not None:
-        known = known.asking([*known.asked, *pareto])
     under = conditions_of(known, conditions)
     pair = None if pareto is None else checked_pair(known.circuit_class.all_metrics, pareto)
     known = known if pair is None else known.asking((*known.asked, *pair))

@@ -65,7 +65,10 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Choice:
-    """A method, why it was chosen, the model that it uses, and the method that follows if it fails; None for none."""
+    """A method, why it was chosen, the model that it uses, and the method that follows if it fails; None for none.
+
+    What follows is for `auto` alone: who asks for a method gets that.
+    """
 
     method: str
     reason: str
@@ -128,7 +131,7 @@ def choose(
         )
     refusal = _why_not_solved(circuit)
     if refusal is None:
-        return Choice(PHYSICS, f"{why}, and its equations need no training")
+        return Choice(PHYSICS, f"{why}, and its equations need no training", then=CMA_ES)
     return Choice(CMA_ES, f"{why}, {refusal}, and so nothing but ngspice can be trusted")
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from zsgym.base.progress import ProgressBar
+from zsgym.base.quantities import counted
 from zsgym.simulators import make_simulator
 from zsgym.sizing.designs import search_history
 from zsgym.sizing.methods import GRADIENT, METHODS, PHYSICS, Choice
@@ -95,13 +96,17 @@ class Run:
         """Search the circuit's solved equations, and verify."""
         from zsgym.sizing.solving import Solver, known_good_start, solve_and_verify
 
-        truth, quiet = self._truth, None if self._progress else True
+        truth = self._truth
         self._solver = solver = Solver(make_simulator(PHYSICS, truth.circuit), truth)
         start = None if self._from_scratch else known_good_start(solver, self._say)
-        with tqdm(unit="solved", desc="searching", disable=quiet) as bar:
-            solve_and_verify(
-                truth, solver, seed=self._seed, start=start, progress=lambda count: bar.update(count - bar.n)
-            )
+        most = METHODS[PHYSICS].budget if self._choice.then else None
+        bar = ProgressBar(None, f"solving {truth.circuit.name}", "sizings", shown=self._progress)
+        try:
+            options: dict[str, Any] = {"progress": bar.reach, "most": most}
+            solve_and_verify(truth, solver, seed=self._seed, start=start, **options)
+        finally:
+            bar.close()
+        self._go_on(f"none of the {counted(truth.simulations, 'design')} that its equations promised")
 
     def _search(self, method: str, start: NDArray[np.float64] | None) -> None:
         """Search ngspice itself."""
@@ -114,16 +119,22 @@ class Run:
         from zsgym.sizing.loop import propose_and_verify
         from zsgym.sizing.optimisers.gradient import Ascent
 
-        truth, then = self._truth, self._choice.then
-        most = METHODS[GRADIENT].budget if then else None
+        truth, choice = self._truth, self._choice
+        most = METHODS[GRADIENT].budget if choice.then else None
         propose_and_verify(truth, belief, Ascent(self._seed), seed=self._seed, most=most)
+        self._go_on(f"none of the {truth.simulations} proposals of the {choice.model.name if choice.model else ''}")
+
+    def _go_on(self, nobody: str) -> None:
+        """Search ngspice itself from the best design so far, where that is what was chosen, and none is feasible yet.
+
+        :param nobody: who did not meet every spec, as the subject of a sentence.
+        """
+        truth, then = self._truth, self._choice.then
         if then is None or truth.finished or truth.best is None:
             return
         self._went_on = True
-        self._say(
-            f"none of the {truth.simulations} proposals of the {self._choice.model.name if self._choice.model else ''} "
-            f"meets every spec: {METHODS[then].title} goes on, with the {truth.remaining} simulations that are left"
-        )
+        left = counted(truth.remaining or 0, "simulation")
+        self._say(f"{nobody} meets every spec: {METHODS[then].title} goes on, with {left} left")
         works = truth.best.outcome.success
         start = LogScale.of(truth.circuit).positions(truth.best.unit) if works else self._start()
         self._search(then, start)

@@ -132,11 +132,12 @@ def solve_and_verify(
     seed: int = 0,
     start: FloatArray | None = None,
     progress: Callable[[int], object] | None = None,
+    most: int | None = None,
 ) -> list[Design]:
     """Search on the equations, simulate what it finds, and go on with what that has taught, until a design is feasible.
 
     :param start: (n,) a position that works; None begins at the best of random ones. :param progress: is told how many
-        sizings have been solved.
+        sizings have been solved. :param most: simulations after which it ends, if the budget does not end before.
     :return: every simulated design in order.
     """
     generator = np.random.default_rng(seed)
@@ -146,7 +147,7 @@ def solve_and_verify(
     optimiser = CmaEs(truth.dimension, int(generator.integers(2**31)), start, width)
     spent = 0
     with contextlib.suppress(BudgetSpent):
-        while not truth.finished and solver.evaluations < MOST_CALLS:
+        while not truth.finished and solver.evaluations < MOST_CALLS and (most is None or truth.simulations < most):
             positions = np.clip(optimiser.ask(), 0.0, 1.0)
             before = solver.evaluations
             optimiser.tell(positions, solver.values(positions))

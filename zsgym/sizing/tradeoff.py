@@ -29,6 +29,8 @@ BoolArray = NDArray[np.bool_]
 Pair = tuple[str, str]
 
 _MOST_LINES = 12
+_A_FEW = 4
+"""Designs of a front that show a trade-off."""
 _MOST_POINTS, _MOST_OTHERS = 60, 200
 """Designs of a front, and behind it, that are written down at most: more cannot be told apart in a picture."""
 
@@ -130,12 +132,11 @@ class Tradeoff(BaseModel):
         if not working or (feasible and pair is None):
             return None
         designs_table = _Table(circuit.metrics, working, targets)
-        chosen = pair or designs_table.closest_pair()
         return cls(
             asked=pair is not None,
             binding=[] if feasible else designs_table.binding(),
             together=[] if feasible else designs_table.together(),
-            front=None if chosen is None else designs_table.front(chosen),
+            front=designs_table.closest_front() if pair is None else designs_table.front(pair),
         )
 
     @staticmethod
@@ -230,26 +231,45 @@ class _Table:
         row = fewest_missed(self._of_specs, self._limits)
         return [] if row < 0 else [name for name, meets in zip(self._specs, self._meets[row], strict=True) if not meets]
 
-    def closest_pair(self) -> Pair | None:
-        """The two specs that are nearest to being all that stands in the way, and pull against each other.
+    def closest_front(self) -> Front | None:
+        """The front of the two specs that are nearest to being all that stands in the way, and pull against each other.
 
-        One of them is missed by the best design. Pairs count whose front has at least two designs, then those of
-        which a design keeps all other specs, then by that design's reward, then by the number of designs on the front.
+        One of them is missed by the best design. It is that of designs that keep all other specs, if there are a few of
+        them, else of those that keep what the best one keeps. Of the pairs of specs, those count whose front has a few
+        designs, then those whose designs keep all others, then by the best reward, then by the number of designs.
         """
         missed = [name for name, meets in zip(self._specs, self._meets[self._best], strict=True) if not meets]
         pairs = [pair for pair in combinations(self._specs, 2) if set(pair) & set(missed)]
-        return max(pairs, key=self._closeness) if pairs else None
-
-    def _closeness(self, pair: Pair) -> tuple[bool, bool, float, int]:
-        rows, complete = self._keeping(pair)
-        size = int(non_dominated(self._pair(pair)[rows]).sum())
-        reward = max(self._working[row][1].reward for row in np.flatnonzero(rows).tolist())
-        return size > 1, complete, reward, size
+        fronts = [(pair, kept) for pair in pairs for kept in self._may_be_kept(pair)]
+        return self._front(*max(fronts, key=lambda front: self._worth(*front))) if fronts else None
 
     def front(self, pair: Pair) -> Front:
         """The front of two metrics among the designs that keep all other specs, or those that the best one keeps."""
-        rows, complete = self._keeping(pair)
-        numbers = np.flatnonzero(rows)
+        return self._front(pair, self._may_be_kept(pair)[0])
+
+    def _may_be_kept(self, pair: Pair) -> list[BoolArray]:
+        """(S,) the specs that a front of the pair may keep: all others, if any design does, and what the best keeps."""
+        others = np.array([name not in pair for name in self._specs])
+        kept = [others, others & self._meets[self._best]]
+        return [each for each in kept if self._keeping(each).any()]
+
+    def _keeping(self, kept: BoolArray) -> BoolArray:
+        """(N,) the designs that keep these specs."""
+        rows: BoolArray = np.all(self._meets | ~kept, axis=1)
+        return rows
+
+    def _is_complete(self, pair: Pair, kept: BoolArray) -> bool:
+        return all(kept[place] or name in pair for place, name in enumerate(self._specs))
+
+    def _worth(self, pair: Pair, kept: BoolArray) -> tuple[int, bool, float, int]:
+        """What `closest_front` chooses by."""
+        rows = self._keeping(kept)
+        size = len(np.unique(self._pair(pair)[rows][non_dominated(self._pair(pair)[rows])], axis=0))
+        reward = max(self._working[row][1].reward for row in np.flatnonzero(rows).tolist())
+        return min(size, _A_FEW), self._is_complete(pair, kept), reward, size
+
+    def _front(self, pair: Pair, kept: BoolArray) -> Front:
+        numbers = np.flatnonzero(self._keeping(kept))
         good = self._pair(pair)[numbers]
         on_front = non_dominated(good)
         # Two designs that are equal in both metrics are one point.
@@ -257,28 +277,13 @@ class _Table:
         chosen = numbers[on_front][first]
         chosen = chosen[np.argsort(-self._pair(pair)[chosen, 0])].tolist()
         behind = numbers[~on_front & ~np.isnan(good).any(axis=1)].tolist()
-        kept = [name for name, keeps in zip(self._specs, self._kept(pair), strict=True) if keeps]
         return Front(
             metrics=pair,
-            kept=kept,
-            complete=complete,
+            kept=[name for name, keeps in zip(self._specs, kept, strict=True) if keeps],
+            complete=self._is_complete(pair, kept),
             points=[self._point(chosen[place]) for place in thinned(len(chosen), _MOST_POINTS)],
             others=[self._xy(behind[place], pair) for place in thinned(len(behind), _MOST_OTHERS)],
         )
-
-    def _kept(self, pair: Pair) -> BoolArray:
-        """(S,) the specs that a front of the pair keeps."""
-        others = np.array([name not in pair for name in self._specs])
-        if (self._meets | ~others).all(axis=1).any():
-            return others
-        kept: BoolArray = others & self._meets[self._best]
-        return kept
-
-    def _keeping(self, pair: Pair) -> tuple[BoolArray, bool]:
-        """(N,) designs that keep what a front of the pair keeps, and whether these are all other specs."""
-        kept = self._kept(pair)
-        rows: BoolArray = np.all(self._meets | ~kept, axis=1)
-        return rows, int(kept.sum()) == len([name for name in self._specs if name not in pair])
 
     def _pair(self, pair: Pair) -> FloatArray:
         """(N, 2) goodness of the two metrics."""

@@ -123,6 +123,7 @@ def test_everybody_is_asked_under_the_same_conditions(known: list[Known], tmp_pa
 def test_a_small_budget_is_kept(budget: int) -> None:
     comparison = found({"gbw": 1e6}, budget=budget)
     assert 1 <= sum(len(ranked.result.designs) for ranked in comparison.ranking) <= budget
+    assert {*names(comparison), *comparison.left_out} == set(Known.gbw), "nobody is passed over in silence"
 
 
 def test_it_is_written_as_json(tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def test_mistakes_are_named() -> None:
         size("nmcf", {"gwb": 2e6})
     with pytest.raises(ConfigError, match="unknown circuit 'nmfc'"):
         size("nmfc")
+    with pytest.raises(ConfigError, match=r"amplifier is a class of circuits: zsgym\.sizing\.compare tries all"):
+        size("amplifier")
     with pytest.raises(ConfigError, match="a seed is a number from 0"):
         size("nmcf", seed=-1)
     with pytest.raises(ConfigError, match="at least one simulation"):
@@ -191,8 +193,7 @@ def test_where_the_proposals_of_a_model_fail_auto_goes_on_in_ngspice(
     told: list[str] = []
     result = size("nmcf", never(), budget=40, log=False, notify=told.append)
     assert told[-1] == (
-        "none of the 2 proposals of the surrogate meets every spec: CMA-ES in ngspice goes on, with the 38 simulations "
-        "that are left"
+        "none of the 2 proposals of the surrogate meets every spec: CMA-ES in ngspice goes on, with 38 simulations left"
     )
     assert (result.method, result.simulations) == ("gradient, then cma-es", 40)
     assert result.history.searched == "ngspice"
@@ -204,16 +205,16 @@ def test_where_the_proposals_of_a_model_fail_auto_goes_on_in_ngspice(
 
 
 def test_conditions_are_those_that_are_asked_for(fakes: list[FakeSimulator], tmp_path: Path) -> None:
-    told: list[str] = []
-    asked: dict[str, Any] = {"budget": 3, "log": False, "notify": told.append}
+    asked: dict[str, Any] = {"budget": 3, "log": False, "method": "cma-es"}
     result = size("nmcf", never(), conditions={"corner": "ss", "load": 20e-12}, **asked)
-    assert result.method == "cma-es"
-    assert "the surrogate was trained on nmcf at corner tt, load 10 pF, not at corner ss, load 20 pF" in told[0]
+    choice = choose(nmcf(), conditions=result.conditions)
+    assert choice.method == "physics", "which knows all conditions"
+    assert "the surrogate was trained on nmcf at corner tt, load 10 pF, not at corner ss, load 20 pF" in choice.reason
     assert set(fakes[0].conditions) == {result.conditions}
     assert (result.conditions.corner, result.conditions.supply) == ("ss", nmcf().conditions.supply)
     result.write(tmp_path / "designs.json")
     assert json.loads((tmp_path / "designs.json").read_text())["conditions"] == result.conditions.as_dict()
-    same = size("nmcf", never(), conditions=nmcf().conditions, method="cma-es", **asked)
+    same = size("nmcf", never(), conditions=nmcf().conditions, **asked)
     assert same.conditions == nmcf().conditions
     with pytest.raises(ConfigError, match=r"conditions\.suply: unknown key\. Did you mean 'supply'"):
         size("nmcf", conditions={"suply": 1.8}, **asked)

@@ -94,7 +94,19 @@ def test_where_no_design_keeps_all_others_the_front_keeps_what_the_best_one_keep
     assert front is not None
     assert (front.kept, front.complete) == ([], False)
     page = tradeoff_section(tradeoff([design(150, 1.5, vos=2)], ("power", "gbw")), nmcf().metrics, TARGETS)
-    assert "No design of the search meets all other specs; these keep none of them" in page
+    assert "Hardly a design of the search meets all other specs; these keep none of them" in page
+
+
+def test_a_front_of_hardly_any_design_gives_way_to_one_that_keeps_what_the_best_keeps() -> None:
+    only_one = [design(300, 2.5)]  # keeps the offset
+    others = [design(110 + 10 * i, 1.5 + 0.2 * i, vos=1.001) for i in range(5)]
+    front = tradeoff([*only_one, *others]).front
+    assert front is not None
+    assert (front.metrics, front.kept, front.complete) == (("power", "gbw"), [], False)
+    assert len(front.points) == 6
+    asked = tradeoff([*only_one, *others], ("power", "gbw")).front
+    assert asked is not None
+    assert asked.kept == ["vos"], "what is asked for is kept"
 
 
 def test_the_middle_of_a_front_is_its_knee() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from zsgym.base.plot import Axis, Panel, drawing, padded
 from zsgym.base.typography import printed
+from zsgym.classes.amplifier import optional_figures
 from zsgym.classes.amplifier.conditions import AmplifierConditions
 from zsgym.classes.amplifier.measurements import (
     SUPPLY_TEMPERATURE,
@@ -42,7 +43,7 @@ def figures(waves: Waves, conditions: AmplifierConditions, policy: AmplifierPoli
         found.append(Figure("Temperature: offset and power are defined at 25 °C", temperature_plot(waves, conditions)))
     if "closed_loop" in waves:
         found.append(Figure("Closed loop", closed_loop_plot(waves["closed_loop"])))
-    return found
+    return found + optional_figures.figures(waves, conditions)
 
 
 def bode_plot(open_loop: Mapping[str, Wave]) -> str:

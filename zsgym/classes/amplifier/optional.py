@@ -82,8 +82,7 @@ _STAGES = {
     "common_mode_range": ("icmr",),
     "noise": ("input_noise", "input_noise_rms"),
 }
-"""Stage -> the metrics that it gives. Noise comes last: ngspice puts 1 milliohm into every drain and source for it, and
-leaves it there."""
+"""Stage -> the metrics that it gives."""
 
 
 def gate_area(circuit: Subcircuit, sizing: Mapping[str, float]) -> float:
@@ -130,6 +129,20 @@ def measure(stage: str, waves: Waves, conditions: AmplifierConditions) -> Raw:
             low, high = (_common_mode_reach(waves, conditions, direction) for direction in (-1, 1))
             return {"icmr": high - low, "common_mode_low": low, "common_mode_high": high}
     return dict.fromkeys(_STAGES[stage])
+
+
+def gain_curve(stage: str, waves: Waves, conditions: AmplifierConditions) -> tuple[Real, Real] | None:
+    """Levels in V, ascending, and the gain at each in dB, of the stage of a range; None where it was not run."""
+    if stage == "output_swing" and {"output_up", "output_down"} <= waves.keys():
+        (down, below), (up, above) = (_input_per_output(waves[name]) for name in ("output_down", "output_up"))
+        level, needed = np.concatenate([down[::-1], up]), np.concatenate([below[::-1], above])
+        return level, -decibel(needed.astype(np.complex128))
+    if stage == "common_mode_range":
+        names = {level: _at(level) for level in _levels(conditions)} | {conditions.common_mode: "open_loop"}
+        known = sorted(level for level, name in names.items() if name in waves)
+        if len(known) > 1:
+            return np.array(known), np.array([_gain_db(waves[names[level]]) for level in known])
+    return None
 
 
 def _noise(conditions: AmplifierConditions) -> tuple[Analysis, ...]:

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zsgym.classes.circuit_class import Bench
-from zsgym.classes.testbench import OperatingPoint, Stage, Wave, Waves
+from zsgym.classes.testbench import Noise, OperatingPoint, Stage, Wave, Waves
 from zsgym.simulators.ngspice.deck import SizedNetlist
 from zsgym.simulators.ngspice.engine import Analysis, Engine, NonConvergenceError, OutsideModelError, Vectors
-from zsgym.simulators.ngspice.testbench import TOLERANCES, Translator, element_lines
+from zsgym.simulators.ngspice.testbench import NOISE_TOLERANCES, TOLERANCES, Translator, element_lines
 
 _prepared: set[type[Bench]] = set()
 
@@ -71,6 +71,7 @@ class _Run:
         self.translator = Translator(job.bench.testbench)
         self.result = Measurement(raw={"converged": 0.0})
         self.waves: dict[str, Mapping[str, Wave]] = {}
+        self._nodeset: dict[str, float] = {}
         self._deck = deck(job)
         self._cold = True
 
@@ -78,7 +79,7 @@ class _Run:
         started = clock.perf_counter()
         nodes = self.job.netlist.nets if self._cold else {}
         analyses = {wanted.name: self.translator.analysis(wanted, nodes) for wanted in stage.analyses}
-        found = self._run(list(analyses.values()), bool(stage.optional))
+        found = self._run(self._deck_for(stage), list(analyses.values()), bool(stage.optional))
         for wanted in stage.analyses:
             if wanted.name in found:
                 self.waves |= self.translator.waves(wanted, found[wanted.name], nodes)
@@ -88,16 +89,21 @@ class _Run:
         self.result.raw |= self.job.bench.measure(stage.name, self.waves, self.result.operating_points)
         self.result.stages[stage.name] = clock.perf_counter() - started
 
-    def _run(self, analyses: Sequence[Analysis], optional: bool) -> dict[str, Vectors]:
+    def _deck_for(self, stage: Stage) -> Sequence[str]:
+        if not all(isinstance(wanted, Noise) for wanted in stage.analyses):
+            return self._deck
+        return deck(self.job, self._nodeset, NOISE_TOLERANCES)
+
+    def _run(self, lines: Sequence[str], analyses: Sequence[Analysis], optional: bool) -> dict[str, Vectors]:
         """The vectors of each analysis. Where nothing rests on them, those that do not converge are left out."""
         try:
-            return self.engine.run(self._deck, analyses)
+            return self.engine.run(lines, analyses)
         except NonConvergenceError:
             if not optional:
                 raise
         found: dict[str, Vectors] = {}
         for analysis in analyses if len(analyses) > 1 else ():
-            found |= self._run([analysis], optional)
+            found |= self._run(lines, [analysis], optional)
         return found
 
     def _warm_up(self, point: Mapping[str, Wave]) -> None:
@@ -106,17 +112,18 @@ class _Run:
         names = self.job.netlist.transistors
         self.result.operating_points = {name: points[element] for name, element in names.items()}
         nets = self.job.netlist.nets
-        self._deck = deck(self.job, {nets[net]: float(point[net][0].real) for net in nets})
+        self._nodeset = {nets[net]: float(point[net][0].real) for net in nets}
+        self._deck = deck(self.job, self._nodeset)
         self.translator = Translator(self.translator.testbench)
         self._cold = False
 
 
-def deck(job: BenchJob, nodeset: Mapping[str, float] | None = None) -> Sequence[str]:
+def deck(job: BenchJob, nodeset: Mapping[str, float] | None = None, tolerances: str = TOLERANCES) -> Sequence[str]:
     """The lines of the deck. :param nodeset: node -> voltage (V) near which the solution lies."""
     testbench = job.bench.testbench
     lines = [
         "* a circuit in its testbench",
-        f".option {TOLERANCES}",
+        f".option {tolerances}",
         f".temp {testbench.temperature!r}",
         *element_lines(testbench.elements),
         *job.netlist.elements,

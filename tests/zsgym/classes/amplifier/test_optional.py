@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zsgym.circuits import Circuit, load_circuit
-from zsgym.classes.amplifier import AMPLIFIER, METRICS, AmplifierConditions, AmplifierPolicy, optional
+from zsgym.classes.amplifier import AMPLIFIER, METRICS, AmplifierConditions, AmplifierPolicy, optional, optional_figures
 from zsgym.classes.amplifier.measurements import reach, total_noise
 from zsgym.classes.amplifier.testbench import AmplifierBench
 from zsgym.classes.testbench import SourceSweep
@@ -162,6 +162,16 @@ def test_a_common_mode_without_a_solution_is_passed_over() -> None:
 def test_without_solutions_nothing_is_determined(stage: str, metrics: tuple[str, ...]) -> None:
     waves = {"open_loop": _response(0.72)}
     assert optional.measure(stage, waves, CONDITIONS) == dict.fromkeys(metrics)
+
+
+def test_pictures_are_drawn_of_what_was_measured() -> None:
+    waves = {"open_loop": _response(0.72)} | {f"common_mode_{level}": _response(1e-6 * level) for level in LEVELS}
+    titles = [figure.title for figure in optional_figures.figures(waves, CONDITIONS)]
+    assert titles == ["Gain over input common modes"]
+    (figure,) = optional_figures.figures(_sweeps(lambda v: -1e-5 * (v - 1.0) ** 2), CONDITIONS)
+    assert figure.title == "Gain over output levels"
+    assert "1.56 V" in figure.svg
+    assert optional_figures.figures({"open_loop": _response(0.72)}, CONDITIONS) == []
 
 
 # --- closed forms ---------------------------------------------------------------------------------------------------

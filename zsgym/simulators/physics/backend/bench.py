@@ -183,14 +183,16 @@ class Batch:
 
     def _stage(self, stage: Stage, rows: Rows) -> None:
         for analysis in stage.analyses:
-            waves, solved = self._solved(analysis, rows) if stage.optional else (self._analyse(analysis, rows), rows)
+            waves, solved = (
+                self._as_far_as_solved(analysis, rows) if stage.optional else (self._analyse(analysis, rows), rows)
+            )
             for place, row in enumerate(solved):
                 self.answers[row].waves |= {analysis.name: _View(waves, place)}
         for row in rows:
             answer = self.answers[row]
             answer.raw |= self.bench.measure(stage.name, answer.waves, answer.devices)
 
-    def _solved(self, analysis: Analysis, rows: Rows) -> tuple[_Waves, Rows]:
+    def _as_far_as_solved(self, analysis: Analysis, rows: Rows) -> tuple[_Waves, Rows]:
         """The waves of those cases that have a solution, and which ones they are: of a stage that needs none."""
         while rows.size:
             try:
