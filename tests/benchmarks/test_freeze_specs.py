@@ -152,12 +152,9 @@ def test_specs_and_known_good_sizing_are_written_into_the_file(tmp_path: Path) -
     assert max(map(len, text.splitlines())) <= 120
 
 
-PUBLISHED = freeze_specs.RESULTS / freeze_specs.RESULT
-
-
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason="no specs are published yet")
-def test_circuits_have_the_specs_and_the_sizing_of_the_published_search() -> None:
-    for name, entry in json.loads(PUBLISHED.read_text())["circuits"].items():
+@pytest.mark.parametrize("path", sorted(freeze_specs.RESULTS.glob("frozen_*specs.json")), ids=lambda path: path.stem)
+def test_circuits_have_the_specs_and_the_sizing_of_the_published_search(path: Path) -> None:
+    for name, entry in json.loads(path.read_text())["circuits"].items():
         circuit = load_circuit(name)
         assert circuit.targets == entry["specs"], name
         assert circuit.known_good["robust"] == pytest.approx(entry["sizing"]), name
