@@ -32,7 +32,7 @@ from zsgym.sizing.score import score
 class CmaArguments(Arguments):
     """What the search is asked for."""
 
-    BUDGETS: ClassVar[dict[str, int]] = {"ngspice": 1500, "surrogate": 6000}
+    BUDGETS: ClassVar[dict[str, int]] = {"ngspice": 1500, "surrogate": 6000, "physics": 20000}
 
     population: int = option(14, "candidates per generation; doubled at every restart")
 
@@ -55,4 +55,11 @@ def search_surrogate(truth: Problem, belief: Belief, arguments: CmaArguments) ->
 
 
 if __name__ == "__main__":
-    main(CmaArguments, "cma_es", __doc__, search_ngspice, search_surrogate)
+    main(
+        CmaArguments,
+        "cma_es",
+        __doc__,
+        search_ngspice,
+        search_surrogate,
+        lambda arguments: cma_es(arguments.population),
+    )

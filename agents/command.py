@@ -22,13 +22,17 @@ from zsgym.base.quantities import counted
 from zsgym.base.scripts import INTERRUPTED, ending_in_one_line
 from zsgym.circuits import Circuit, load_circuit
 from zsgym.classes.specs import exactly
+from zsgym.simulators import make_simulator
 from zsgym.sizing.belief import Belief
 from zsgym.sizing.designs import spec_report, write_designs
+from zsgym.sizing.loop import MakeOptimiser
 from zsgym.sizing.models import InstalledModel
 from zsgym.sizing.named_problems import load_problem
 from zsgym.sizing.problem import Problem, ngspice_or_prediction
+from zsgym.sizing.solving import Solver, solve_and_verify
 
 A = TypeVar("A")
+_PHYSICS = "physics"
 
 
 def option(default: Any, help: str, kind: type | None = None) -> Any:
@@ -45,11 +49,13 @@ class Arguments:
 
     env: str = option("zsgym/NMCF-v0", "id of a registered environment: which circuit is sized")
     specs: str = option("", "name or file of a problem (see configs/problems); default: the circuit's own specs")
-    backend: str = option("ngspice", "simulator that is searched; what a surrogate finds is verified in ngspice")
+    backend: str = option(
+        "ngspice", "what is searched; what a surrogate or the equations promise is verified in ngspice"
+    )
     budget: int | None = option(None, "evaluations of that backend; of a surrogate, in the first round of proposals")
     seed: int = option(1, "seed of every random draw")
     verify: int = option(1, "with a surrogate: designs that are simulated per round, before the belief is corrected")
-    spice_budget: int = option(100, "with a surrogate: ngspice simulations in all")
+    spice_budget: int = option(100, "with a surrogate, or physics: ngspice simulations in all")
     workers: int = option(1, "parallel ngspice processes")
     checkpoint: str = option("", "surrogate to use; default: the one that comes with the package")
     log: bool = option(True, "keep every simulated sizing in the sample log")
@@ -77,6 +83,7 @@ class EnvAndSpecs(Protocol):
 
 SearchNgspice = Callable[[Problem, Any], None]
 SearchSurrogate = Callable[[Problem, Belief, Any], None]
+MakeOptimiserFor = Callable[[Any], MakeOptimiser]
 
 
 def main(
@@ -85,15 +92,18 @@ def main(
     doc: str | None,
     search_ngspice: SearchNgspice | None,
     search_surrogate: SearchSurrogate,
+    optimiser: MakeOptimiserFor | None = None,
 ) -> None:
     """Parse, run and report; ends the process with a message for a user's mistake.
 
     :param search_ngspice: works on a problem of ngspice with the arguments; None for an agent that needs a surrogate.
     :param search_surrogate: works on a belief with the arguments, and has ngspice verify.
+    :param optimiser: of the arguments; searches the circuit's solved equations, for an agent that has `physics` among
+        its budgets.
     """
     torch.set_num_threads(1)
     with ending_in_one_line():
-        _run(parse(kind, doc), agent, search_ngspice, search_surrogate)
+        _run(parse(kind, doc), agent, search_ngspice, search_surrogate, optimiser)
 
 
 def parse(kind: type[A], doc: str | None) -> A:
@@ -124,7 +134,11 @@ def check_seed(seed: int) -> None:
 
 
 def _run(
-    arguments: Arguments, agent: str, search_ngspice: SearchNgspice | None, search_surrogate: SearchSurrogate
+    arguments: Arguments,
+    agent: str,
+    search_ngspice: SearchNgspice | None,
+    search_surrogate: SearchSurrogate,
+    optimiser: MakeOptimiserFor | None,
 ) -> None:
     if arguments.backend not in arguments.BUDGETS:
         known = did_you_mean(arguments.backend, list(arguments.BUDGETS), "Choose one of")
@@ -135,8 +149,8 @@ def _run(
     if arguments.out:
         check_writable(Path(arguments.out))
     print(f"{title}: {agent}, seed {arguments.seed}")
-    belief = None
-    if arguments.backend != "ngspice":
+    belief, solver = None, None
+    if arguments.backend not in ("ngspice", _PHYSICS):
         checkpoint = Checkpoint.load(Path(arguments.checkpoint) if arguments.checkpoint else shipped())
         if guess := InstalledModel("surrogate", checkpoint).why_not(circuit):
             print(f"warning: {guess}: what it promises is a guess; agents/cma_es.py needs none", file=sys.stderr)
@@ -144,7 +158,12 @@ def _run(
     interrupted = False
     with _truth(arguments, agent, circuit, targets, belief) as truth:
         try:
-            if belief is not None:
+            if arguments.backend == _PHYSICS and optimiser is not None:
+                solver = Solver(make_simulator(_PHYSICS, circuit), truth)
+                solve_and_verify(
+                    truth, solver, seed=arguments.seed, make=optimiser(arguments), calls=arguments.evaluations
+                )
+            elif belief is not None:
                 search_surrogate(truth, belief, arguments)
             elif search_ngspice is not None:
                 search_ngspice(truth, arguments)
@@ -152,7 +171,7 @@ def _run(
             interrupted = True
     if interrupted:
         print("\ninterrupted; the best design so far:", file=sys.stderr)
-    _report(arguments, agent, truth, belief)
+    _report(arguments, agent, truth, solver or belief)
     if interrupted:
         raise SystemExit(INTERRUPTED)
 
@@ -160,14 +179,15 @@ def _run(
 def _truth(
     arguments: Arguments, agent: str, circuit: Circuit, targets: dict[str, float], belief: Belief | None
 ) -> Problem:
-    """ngspice; where it is missing and a belief is searched, the surrogate's own answer to its best proposal."""
+    """ngspice; where it is missing and something else is searched, that one's own answer to its best proposal."""
     common: dict[str, Any] = {"log": arguments.log, "agent": agent, "seed": arguments.seed, "progress": True}
     common["targets"] = exactly(circuit.targets, targets)
-    if belief is None:
+    if arguments.backend == "ngspice":
         return Problem(circuit, workers=arguments.workers, budget=arguments.evaluations, **common)
     ngspice = {"workers": arguments.workers, "budget": arguments.spice_budget}
+    checkpoint = None if belief is None else arguments.checkpoint
     return ngspice_or_prediction(
-        circuit, "surrogate", arguments.checkpoint, lambda text: print(text, file=sys.stderr), ngspice, common
+        circuit, arguments.backend, checkpoint, lambda text: print(text, file=sys.stderr), ngspice, common
     )
 
 
@@ -189,7 +209,7 @@ def chosen_problem(arguments: EnvAndSpecs) -> tuple[Circuit, dict[str, float], s
     return named, targets, title
 
 
-def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | None) -> None:
+def _report(arguments: Arguments, agent: str, truth: Problem, belief: Belief | Solver | None) -> None:
     best = truth.best
     if best is None:
         raise SystemExit("nothing was simulated")

@@ -31,7 +31,7 @@ from zsgym.sizing.score import score
 class RandomArguments(Arguments):
     """What the search is asked for."""
 
-    BUDGETS: ClassVar[dict[str, int]] = {"ngspice": 400, "surrogate": 4000}
+    BUDGETS: ClassVar[dict[str, int]] = {"ngspice": 400, "surrogate": 4000, "physics": 20000}
 
     explore: int = option(160, "independent random sizings before the refinement")
 
@@ -54,4 +54,11 @@ def search_surrogate(truth: Problem, belief: Belief, arguments: RandomArguments)
 
 
 if __name__ == "__main__":
-    main(RandomArguments, "random_search", __doc__, search_ngspice, search_surrogate)
+    main(
+        RandomArguments,
+        "random_search",
+        __doc__,
+        search_ngspice,
+        search_surrogate,
+        lambda arguments: random_search(arguments.explore),
+    )

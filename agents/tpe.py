@@ -29,7 +29,7 @@ from zsgym.sizing.score import score
 class TpeArguments(Arguments):
     """What the search is asked for."""
 
-    BUDGETS: ClassVar[dict[str, int]] = {"ngspice": 800, "surrogate": 1000}
+    BUDGETS: ClassVar[dict[str, int]] = {"ngspice": 800, "surrogate": 1000, "physics": 3000}
 
     startup: int = option(100, "random sizings before the estimator is used")
 
@@ -52,4 +52,4 @@ def search_surrogate(truth: Problem, belief: Belief, arguments: TpeArguments) ->
 
 
 if __name__ == "__main__":
-    main(TpeArguments, "tpe", __doc__, search_ngspice, search_surrogate)
+    main(TpeArguments, "tpe", __doc__, search_ngspice, search_surrogate, lambda arguments: tpe(arguments.startup))

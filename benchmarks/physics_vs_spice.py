@@ -19,6 +19,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,9 +145,8 @@ def speed(circuit: Circuit, vectors: NDArray[np.float64]) -> dict[str, float]:
     physics.simulate(circuit.cases(vectors[:1]), errors="return")
     single, ours, small = [], [], []
     for vector in np.resize(vectors, (12, vectors.shape[1])):
-        single.append(
-            _processor_s(lambda vector=vector: physics.simulate(circuit.cases(vector[None]), errors="return"))
-        )  # type: ignore[misc]
+        alone = partial(physics.simulate, circuit.cases(vector[None]), errors="return")
+        single.append(_processor_s(alone))
     for _ in range(3):
         batch = physics.batch(many, circuit.conditions)
         ours.append(_processor_s(batch.run) / len(many))

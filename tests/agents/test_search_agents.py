@@ -61,6 +61,19 @@ def test_what_is_found_on_the_surrogate_is_verified(
     assert "phase_margin" in capsys.readouterr().out
 
 
+@pytest.mark.ngspice
+def test_what_is_found_on_the_equations_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "designs.json"
+    asked = ["--env", "zsgym/OTA5T-v0", "--backend", "physics", "--no-log", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["cma_es.py", *asked])
+    kind, search_ngspice, search_surrogate = SCRIPTS["cma_es"]
+    command.main(kind, "cma_es", None, search_ngspice, search_surrogate, lambda own: cma_es.cma_es(own.population))
+    written = json.loads(out.read_text())
+    assert written["designs"][0]["backend"] == "ngspice"
+    assert written["history"]["searched"] == "physics"
+    assert written["history"]["evaluations"] > written["simulations"] == len(written["history"]["simulations"])
+
+
 def test_without_ngspice_there_is_a_prediction_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,7 +71,9 @@ def spec_report(circuit: Circuit, design: Design, targets: Targets) -> str:
     return spec_table(circuit.metrics, design.outcome.metrics, targets)
 
 
-def write_designs(path: Path, agent: str, truth: Problem, belief: Belief | None, arguments: Mapping[str, Any]) -> None:
+def write_designs(
+    path: Path, agent: str, truth: Problem, belief: Belief | Solver | None, arguments: Mapping[str, Any]
+) -> None:
     """The best distinct designs, best first, how they were found and where all this comes from, as JSON, in one step.
 
     :param agent: what found them. :param belief: that proposed the designs; None where ngspice itself was searched.

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from zsgym.classes.specs import meets_all, reward
 from zsgym.simulators import Simulator
-from zsgym.sizing.loop import FIRST_WIDTH, START_WIDTH
-from zsgym.sizing.optimisers.cma_es import CmaEs
+from zsgym.sizing.loop import FIRST_WIDTH, START_WIDTH, MakeOptimiser
+from zsgym.sizing.optimisers.cma_es import cma_es
 from zsgym.sizing.problem import BudgetSpent, Design, Problem
 from zsgym.sizing.scale import LogScale
 from zsgym.sizing.score import score
@@ -133,21 +133,25 @@ def solve_and_verify(
     start: FloatArray | None = None,
     progress: Callable[[int], object] | None = None,
     most: int | None = None,
+    make: MakeOptimiser | None = None,
+    calls: int = MOST_CALLS,
 ) -> list[Design]:
     """Search on the equations, simulate what it finds, and go on with what that has taught, until a design is feasible.
 
     :param start: (n,) a position that works; None begins at the best of random ones. :param progress: is told how many
         sizings have been solved. :param most: simulations after which it ends, if the budget does not end before.
+    :param make: the optimiser; None means CMA-ES. :param calls: solved sizings in all.
     :return: every simulated design in order.
     """
+    make = make or cma_es()
     generator = np.random.default_rng(seed)
     width = START_WIDTH
     if start is None:
         start, width = _first_look(solver, generator), FIRST_WIDTH
-    optimiser = CmaEs(truth.dimension, int(generator.integers(2**31)), start, width)
+    optimiser = make(truth.dimension, int(generator.integers(2**31)), start, width)
     spent = 0
     with contextlib.suppress(BudgetSpent):
-        while not truth.finished and solver.evaluations < MOST_CALLS and (most is None or truth.simulations < most):
+        while not truth.finished and solver.evaluations < calls and (most is None or truth.simulations < most):
             positions = np.clip(optimiser.ask(), 0.0, 1.0)
             before = solver.evaluations
             optimiser.tell(positions, solver.values(positions))
@@ -162,7 +166,7 @@ def solve_and_verify(
             # Near what was nearly right if something was, else somewhere else.
             here = met and not any(best is other for other in solver._failed)
             where = best if here else _first_look(solver, generator)
-            optimiser = CmaEs(
+            optimiser = make(
                 truth.dimension, int(generator.integers(2**31)), where, START_WIDTH / 2 if here else FIRST_WIDTH
             )
             spent = 0

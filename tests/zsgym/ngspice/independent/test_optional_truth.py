@@ -34,8 +34,8 @@ SIZING = {
 }
 NOISE = ("nmcnr",)
 """Its noise has a peak of 21 dB: the hardest to integrate."""
-GAINS = ("nmcf", "five")
-"""Gains of 145 and of 43 dB."""
+GAINS = ("nmcf",)
+"""A gain of 145 dB; that of `five` is 43 dB."""
 
 SPOT, TOTAL = 1e-4, 0.01  # relative (7e-6; 0.5 %)
 OUTPUT_LEVEL = 0.008  # V (5 mV: the deck looks at levels 5 mV apart, and takes the last one that is usable)
