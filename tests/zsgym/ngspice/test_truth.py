@@ -158,7 +158,9 @@ class TestKnownGood:
         for device, point in points.items():
             assert set(point) == {"id", "gm", "gds", "gmbs", "vth", "vdsat", "vds", "vgs", "vbs"}, device
             assert abs(point["id"]) > 1e-9
-            assert point["gm"] > point["gds"] > 0.0
+            assert min(point["gm"], point["gds"]) > 0.0
+            if abs(point["vds"]) > abs(point["vdsat"]):  # else in the triode region, as a bias device may be
+                assert point["gm"] > point["gds"], device
 
 
 class TestAgainstThePublishedFlow:
