@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 
 try:
     import numba
-except ImportError as error:  # numba is an extra
-    raise ImportError("the physics backend needs numba; install it with: pip install 'zsgym[physics]'") from error
+except ImportError as error:  # an installation without its requirements
+    raise ImportError("the physics backend needs numba; install it with: pip install numba") from error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

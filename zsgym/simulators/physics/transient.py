@@ -218,6 +218,78 @@ def _move_charges(wiring: Any, space: Any, step: Any, charge: Any) -> None:
         charge[b] += q_d + q_g + q_s
 
 
+@inlined
+def _predict(past: Any, known: int, h: float, before: float, earlier: float, i: int) -> float:
+    """Where unknown i is expected after a step h: on the parabola, or the line, through the points since the corner."""
+    value: float = past[0, i]
+    if known > 1:
+        slope = (past[0, i] - past[1, i]) / before
+        value += h * slope
+        if known > 2:
+            bend = (slope - (past[1, i] - past[2, i]) / earlier) / (before + earlier)
+            value += h * (h + before) * bend
+    return value
+
+
+@inlined
+def _equations(wiring: Any, space: Any, new: Any, gmin: float, rate: float, flow: float) -> None:
+    """Matrix and right-hand side of one iteration: currents, and charges by the rule of the step."""
+    charges, charge = space.charges, space.sum
+    _evaluate(wiring, space, new, gmin, rate, charge)
+    for i in range(new.shape[0] - 1):
+        space.f[i, 0] += rate * (charge[i] - charges[0, i]) - flow * charges[1, i]
+
+
+@inlined
+def _solve_step(
+    wiring: Any, order: Any, space: Any, nodes: int, new: Any, gmin: float, rate: float, flow: float, tolerance: float
+) -> bool:
+    """Newton's method from a prediction, which ends at the new state; whether it has converged."""
+    size = new.shape[0] - 1
+    for _ in range(12):
+        _equations(wiring, space, new, gmin, rate, flow)
+        if not solve_in_order(order, space.matrix, space.f, space.step):
+            _equations(wiring, space, new, gmin, rate, flow)
+            if not solve_dense(space.matrix, space.f, space.step, size):
+                return False
+        largest = 0.0
+        for i in range(nodes):
+            largest = max(largest, abs(space.step[i, 0]))
+        if not largest < 10.0:
+            return False
+        space.step[size, 0] = 0.0
+        shrink = min(1.0, 0.3 / largest) if largest > 0.0 else 1.0
+        for i in range(size):
+            space.step[i, 0] *= shrink
+            new[i] -= space.step[i, 0]
+        # Newton's method is quadratic: what is left after a step is about its square over a thermal voltage.
+        if shrink == 1.0 and largest * largest < 0.03 * tolerance:
+            return True
+    return False
+
+
+@inlined
+def _error_of(past: Any, new: Any, nodes: int, known: int, h: float, before: float, earlier: float) -> float:
+    """Largest error of a node in a step, in V: that of the prediction tells it."""
+    error = 0.0
+    for i in range(nodes):
+        error = max(error, abs(new[i] - _predict(past, known, h, before, earlier, i)))
+    if known > 2:
+        return error * 0.5 * h * h / ((h + before) * (h + before + earlier))
+    return 0.5 * error if known > 1 else 0.0
+
+
+@inlined
+def _accept(wiring: Any, space: Any, new: Any, rate: float, flow: float) -> None:
+    """Make the new state the present one."""
+    past, charges, charge = space.history, space.charges, space.sum
+    _move_charges(wiring, space, space.step, charge)
+    for i in range(new.shape[0]):
+        past[2, i], past[1, i], past[0, i] = past[1, i], past[0, i], new[i]
+        charges[1, i] = rate * (charge[i] - charges[0, i]) - flow * charges[1, i]
+        charges[0, i] = charge[i]
+
+
 @compiled
 def integrate(
     wiring: Any, order: Any, values: Any, case: int, nodes: int, start: Any, gmin: float, pulses: Any, breaks: Any,
@@ -236,17 +308,16 @@ def integrate(
     assemble_linear(wiring, values, case, space.linear, space.sources, nodes)
     _stored(wiring, values, case, space.stored, nodes + wiring.vsources.shape[0])
     load_devices(space.blocks, values.devices[case], SIGNAL_ROWS)
-    past, charges = space.history, space.charges
+    past, new = space.history, space.history[3]
     for i in range(size + 1):
         past[0, i] = start[i]
     _set_sources(wiring, values, case, pulses, nodes, breaks[0], space.sources)
-    _evaluate(wiring, space, past[0], gmin, 0.0, charges[0])
+    _evaluate(wiring, space, past[0], gmin, 0.0, space.charges[0])
     times[0], times[1] = 0.0, breaks[0]
     for k in range(probes.shape[0]):
         waves[0, k] = waves[1, k] = start[probes[k]]
     points = 2
     time = breaks[0]
-    new, charge = past[3], space.sum
     for stretch in range(1, breaks.shape[0]):
         end = breaks[stretch]
         known = 1  # points since the corner
@@ -258,69 +329,20 @@ def integrate(
             h = end - time if at_end else h
             rate, flow = (2.0 / h, 1.0) if known > 2 else (1.0 / h, 0.0)
             for i in range(size + 1):
-                new[i] = past[0, i]
-                if known > 1:
-                    slope = (past[0, i] - past[1, i]) / before
-                    new[i] += h * slope
-                    if known > 2:
-                        bend = (slope - (past[1, i] - past[2, i]) / earlier) / (before + earlier)
-                        new[i] += h * (h + before) * bend
-                space.sources[i] = 0.0
+                new[i] = _predict(past, known, h, before, earlier, i)
             _set_sources(wiring, values, case, pulses, nodes, time + h, space.sources)
-            solved = False
-            error = 0.0
-            for _ in range(12):
-                _evaluate(wiring, space, new, gmin, rate, charge)
-                for i in range(size):
-                    space.f[i, 0] += rate * (charge[i] - charges[0, i]) - flow * charges[1, i]
-                if not solve_in_order(order, space.matrix, space.f, space.step):
-                    _evaluate(wiring, space, new, gmin, rate, charge)
-                    for i in range(size):
-                        space.f[i, 0] += rate * (charge[i] - charges[0, i]) - flow * charges[1, i]
-                    if not solve_dense(space.matrix, space.f, space.step, size):
-                        break
-                largest = 0.0
-                for i in range(nodes):
-                    largest = max(largest, abs(space.step[i, 0]))
-                if not largest < 10.0:
-                    break
-                space.step[size, 0] = 0.0
-                shrink = min(1.0, 0.3 / largest) if largest > 0.0 else 1.0
-                for i in range(size):
-                    space.step[i, 0] *= shrink
-                    new[i] -= space.step[i, 0]
-                # Newton's method is quadratic: what is left after a step is about its square over a thermal voltage.
-                if shrink == 1.0 and largest * largest < 0.03 * control.newton:
-                    solved = True
-                    break
+            solved = _solve_step(wiring, order, space, nodes, new, gmin, rate, flow, control.newton)
             if not solved:
                 h *= 0.125
                 known = min(known, 2)
                 if h < 1e-18:
                     return -points
                 continue
-            if known > 1:
-                for i in range(nodes):
-                    guess = past[0, i]
-                    slope = (past[0, i] - past[1, i]) / before
-                    guess += h * slope
-                    if known > 2:
-                        bend = (slope - (past[1, i] - past[2, i]) / earlier) / (before + earlier)
-                        guess += h * (h + before) * bend
-                    error = max(error, abs(new[i] - guess))
-                if known > 2:  # of the rule by that of the prediction
-                    error *= 0.5 * h * h / ((h + before) * (h + before + earlier))
-                else:
-                    error *= 0.5
-                error /= control.tolerance
-                if error > 2.0 and h > 1e-15:
-                    h *= max(0.1, 0.8 * error ** (-1.0 / 3.0))
-                    continue
-            _move_charges(wiring, space, space.step, charge)
-            for i in range(size + 1):
-                past[2, i], past[1, i], past[0, i] = past[1, i], past[0, i], new[i]
-                charges[1, i] = rate * (charge[i] - charges[0, i]) - flow * charges[1, i]
-                charges[0, i] = charge[i]
+            error = _error_of(past, new, nodes, known, h, before, earlier) / control.tolerance
+            if error > 2.0 and h > 1e-15:
+                h *= max(0.1, 0.8 * error ** (-1.0 / 3.0))
+                continue
+            _accept(wiring, space, new, rate, flow)
             time = end if at_end else time + h
             earlier, before = before, h
             known = min(known + 1, 3)

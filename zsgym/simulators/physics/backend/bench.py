@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ from zsgym.simulators.physics import listing
 from zsgym.simulators.physics.backend.noisy import noise_of
 from zsgym.simulators.physics.backend.sizes import Sizes
 from zsgym.simulators.physics.backend.steps import Transients
+from zsgym.simulators.physics.backend.waves import Once, View, Waves, filled, later, now
 from zsgym.simulators.physics.solver import OperatingPoints, SmallSignals, linearise, operating_points
 from zsgym.simulators.physics.system import Element, Kind, System, Values
 
@@ -69,40 +70,6 @@ class Answer:
     waves: dict[str, Mapping[str, Wave]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     solved: bool = True
-
-
-class _Waves:
-    """The waves of one analysis for several cases, each computed when it is read first."""
-
-    def __init__(self, made: Mapping[str, Callable[[], Sequence[Wave] | Wave]]) -> None:
-        self._made, self._known = made, dict[str, "Sequence[Wave] | Wave"]()
-
-    def of(self, probe: str) -> Sequence[Wave] | Wave:
-        if probe not in self._known:
-            self._known[probe] = self._made[probe]()
-        return self._known[probe]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-
-class _View(Mapping[str, Wave]):
-    """The waves of one case."""
-
-    def __init__(self, waves: _Waves, row: int) -> None:
-        self._waves, self._row = waves, row
-
-    def __getitem__(self, probe: str) -> Wave:
-        return self._waves.of(probe)[self._row]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._waves)
-
-    def __len__(self) -> int:
-        return len(self._waves)
 
 
 def system_of(circuit: Circuit, testbench: Testbench) -> System:
@@ -187,21 +154,21 @@ class Batch:
                 self._as_far_as_solved(analysis, rows) if stage.optional else (self._analyse(analysis, rows), rows)
             )
             for place, row in enumerate(solved):
-                self.answers[row].waves |= {analysis.name: _View(waves, place)}
+                self.answers[row].waves |= {analysis.name: View(waves, place)}
         for row in rows:
             answer = self.answers[row]
             answer.raw |= self.bench.measure(stage.name, answer.waves, answer.devices)
 
-    def _as_far_as_solved(self, analysis: Analysis, rows: Rows) -> tuple[_Waves, Rows]:
+    def _as_far_as_solved(self, analysis: Analysis, rows: Rows) -> tuple[Waves, Rows]:
         """The waves of those cases that have a solution, and which ones they are: of a stage that needs none."""
         while rows.size:
             try:
                 return self._analyse(analysis, rows), rows
             except NotSolvedError as error:
                 rows = np.delete(rows, error.rows)
-        return _Waves({}), rows
+        return Waves({}), rows
 
-    def _analyse(self, wanted: Analysis, rows: Rows) -> _Waves:
+    def _analyse(self, wanted: Analysis, rows: Rows) -> Waves:
         match wanted:
             case tb.OperatingPoint():
                 return self._operating_point(wanted, rows)
@@ -251,13 +218,13 @@ class Batch:
             return base
         return checked(operating_points(self.system, self._values(rows, levels), base))
 
-    def _operating_point(self, wanted: tb.OperatingPoint, rows: Rows) -> _Waves:
+    def _operating_point(self, wanted: tb.OperatingPoint, rows: Rows) -> Waves:
         first = self._point is None
         points = self._at(rows, wanted.levels)
         probes = dict.fromkeys((*wanted.probes, *(self.system.nodes if first else ())))
-        return _Waves({probe: _now(points.x[:, self._place(probe), None]) for probe in probes})
+        return Waves({probe: now(points.x[:, self._place(probe), None]) for probe in probes})
 
-    def _temperature_sweep(self, wanted: tb.TemperatureSweep, rows: Rows) -> _Waves:
+    def _temperature_sweep(self, wanted: tb.TemperatureSweep, rows: Rows) -> Waves:
         celsius = _steps(wanted.start, wanted.stop, wanted.step)
         chosen = np.arange(len(celsius))
         if len(celsius) > _SHORT:
@@ -267,14 +234,14 @@ class Batch:
             celsius[chosen],
             lambda values, kelvin: with_devices(values, self._sizes.devices(kelvin, rows)[0]),
         )
-        return _Waves(
-            {probe: _later(_filled, celsius, chosen, states[:, :, self._place(probe)]) for probe in wanted.probes}
+        return Waves(
+            {probe: later(filled, celsius, chosen, states[:, :, self._place(probe)]) for probe in wanted.probes}
         )
 
-    def _source_sweep(self, wanted: tb.SourceSweep, rows: Rows) -> _Waves:
+    def _source_sweep(self, wanted: tb.SourceSweep, rows: Rows) -> Waves:
         steps = _steps(wanted.start, wanted.stop, wanted.step)
         states = self._sweep(rows, steps, lambda _, value: self._values(rows, {wanted.source: value}))
-        return _Waves({probe: _now(states[:, :, self._place(probe)]) for probe in wanted.probes})
+        return Waves({probe: now(states[:, :, self._place(probe)]) for probe in wanted.probes})
 
     def _sweep(self, rows: Rows, steps: Floats, values: Callable[[Values, float], Values]) -> Floats:
         """(rows, steps, unknowns): each state begins at an extrapolation of the three before it.
@@ -296,21 +263,21 @@ class Batch:
 
     # --- small signals ----------------------------------------------------------------------------------------------
 
-    def _small_signal(self, wanted: tb.SmallSignal, rows: Rows) -> _Waves:
+    def _small_signal(self, wanted: tb.SmallSignal, rows: Rows) -> Waves:
         gain = {f"f.{loop}": -1.0 for loop in wanted.open_loops}
         signals = linearise(self._at(rows, wanted.levels), gain=gain)
         right = self._stimulus(wanted.stimuli)
         frequency = _frequencies(wanted)
-        response = _Once(lambda: signals.answers(right, frequency)[:, :, :, 0])
+        response = Once(lambda: signals.answers(right, frequency)[:, :, :, 0])
 
         def made(probe: str) -> Callable[[], Wave]:
             return lambda: np.ascontiguousarray(response()[:, :, self._place(probe)])
 
         waves: dict[str, Callable[[], Sequence[Wave] | Wave]] = {probe: made(probe) for probe in wanted.probes}
         if wanted.start != wanted.stop:
-            waves["frequency"] = _now(np.broadcast_to(frequency, (len(rows), len(frequency))))
+            waves["frequency"] = now(np.broadcast_to(frequency, (len(rows), len(frequency))))
         waves[POLES] = lambda: _poles(signals)
-        return _Waves(waves)
+        return Waves(waves)
 
     def _stimulus(self, stimuli: Mapping[str, float]) -> Floats:
         """(unknowns + 1, 1) right-hand side of some sources at once."""
@@ -326,24 +293,24 @@ class Batch:
                 right[-1, 0] = 0.0
         return right
 
-    def _noise(self, wanted: tb.Noise, rows: Rows) -> _Waves:
+    def _noise(self, wanted: tb.Noise, rows: Rows) -> Waves:
         points = self._base(rows)
         frequency = _frequencies(wanted)
         stimulus = self._stimulus({wanted.source: 1.0})
         densities = noise_of(points, self._devices[rows], stimulus, self._place(wanted.output), frequency)
         output = np.sqrt(np.stack([density for density, _ in densities]))
         gain = np.stack([gain for _, gain in densities])
-        return _Waves(
+        return Waves(
             {
-                "frequency": _now(np.broadcast_to(frequency, output.shape)),
-                "output": _now(output),
-                "input": _now(output / np.maximum(gain, 1e-300)),
+                "frequency": now(np.broadcast_to(frequency, output.shape)),
+                "output": now(output),
+                "input": now(output / np.maximum(gain, 1e-300)),
             }
         )
 
     # --- time -------------------------------------------------------------------------------------------------------
 
-    def _transient(self, wanted: tb.Transient, rows: Rows) -> _Waves:
+    def _transient(self, wanted: tb.Transient, rows: Rows) -> Waves:
         transients = Transients(self.system, self.testbench, wanted)
         levels = {name: pulse.low for name, pulse in transients.pulses.items()}
         points = self._at(rows, levels)
@@ -355,21 +322,8 @@ class Batch:
         good = [run for run in runs if run is not None]
         waves: dict[str, Callable[[], Sequence[Wave] | Wave]] = {"time": lambda: [time for time, _ in good]}
         for column, probe in enumerate(wanted.probes):
-            waves[probe] = _later(lambda column: [values[:, column] for _, values in good], column)
-        return _Waves(waves)
-
-
-class _Once:
-    """Computes a value when it is wanted first."""
-
-    def __init__(self, make: Callable[[], NDArray[np.complex128]]) -> None:
-        self._make = make
-        self._value: NDArray[np.complex128] | None = None
-
-    def __call__(self) -> NDArray[np.complex128]:
-        if self._value is None:
-            self._value = self._make()
-        return self._value
+            waves[probe] = later(lambda column: [values[:, column] for _, values in good], column)
+        return Waves(waves)
 
 
 def _value(element: tb.Element) -> float:
@@ -424,17 +378,6 @@ def _extrapolated(past: Sequence[OperatingPoints], steps: Floats, step: float) -
     return OperatingPoints(last.system, last.values, np.asarray(x), np.asarray(inner), *parts)
 
 
-def _filled(steps: Floats, chosen: Rows, values: Floats) -> Floats:
-    """(rows, steps) from (rows, chosen)."""
-    if len(chosen) == len(steps):
-        return values
-    from scipy.interpolate import make_interp_spline  # imported when needed: it takes longer than all else
-
-    way = np.sign(steps[-1] - steps[0])  # splines go upwards
-    filled: Floats = make_interp_spline(way * steps[chosen], values.T, k=5)(way * steps).T
-    return filled
-
-
 def _poles(signals: SmallSignals) -> list[Wave]:
     return list(signals.poles())
 
@@ -448,11 +391,3 @@ def _frequencies(wanted: tb.SmallSignal | tb.Noise) -> Floats:
         return np.array([wanted.start])
     points = math.floor(wanted.per_decade * math.log10(wanted.stop / wanted.start) + 1e-6) + 1
     return np.asarray(wanted.start * 10.0 ** (np.arange(points) / wanted.per_decade), dtype=np.float64)
-
-
-def _now(values: Wave) -> Callable[[], Wave]:
-    return lambda: values
-
-
-def _later(function: Callable[..., Sequence[Wave] | Wave], *arguments: object) -> Callable[[], Sequence[Wave] | Wave]:
-    return lambda: function(*arguments)
