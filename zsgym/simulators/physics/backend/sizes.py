@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zsgym.circuits import Circuit
-from zsgym.netlist import Expression
+from zsgym.netlist import TRANSISTORS, Expression
 from zsgym.pdk import load_corner
 from zsgym.simulators.physics.card import CARD, read_card
 from zsgym.simulators.physics.prepare import GEOMETRY, prepare_many
@@ -64,6 +65,46 @@ def cards_of(corner: str) -> Cards:
     return Cards(corner)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a circuit's sizes are made of, found once.
+
+    expressions: every different one. fields: expression, transistor, field of `GEOMETRY`, unit. bins: kind, and the
+    transistors of one width and length. values: name and expression of each device of two terminals.
+    """
+
+    count: int
+    expressions: tuple[Expression, ...]
+    fields: tuple[tuple[int, int, str, float], ...]
+    bins: tuple[tuple[str, list[int]], ...]
+    values: tuple[tuple[str, int], ...]
+
+
+@lru_cache(maxsize=64)
+def _plan(circuit: Circuit) -> _Plan:
+    numbers: dict[str, int] = {}
+    expressions: list[Expression] = []
+
+    def number(expression: Expression) -> int:
+        text = str(expression)
+        if text not in numbers:
+            numbers[text] = len(expressions)
+            expressions.append(expression)
+        return numbers[text]
+
+    transistors = [device for device in circuit.devices if device.kind in TRANSISTORS]
+    fields: list[tuple[int, int, str, float]] = []
+    bins: dict[tuple[str, int, int], list[int]] = {}
+    for place, device in enumerate(transistors):
+        for name, unit in _SIZES.items():
+            if name in device.values:
+                fields.append((number(device.values[name]), place, "as_" if name == "as" else name, unit))
+        bins.setdefault((device.kind, number(device.values["w"]), number(device.values["l"])), []).append(place)
+    values = [(d.name, number(d.values["value"])) for d in circuit.devices if d.kind not in TRANSISTORS]
+    groups = tuple((kind, places) for (kind, _, _), places in bins.items())
+    return _Plan(len(transistors), tuple(expressions), tuple(fields), groups, tuple(values))
+
+
 class Sizes:
     """Sizings of one circuit as arrays.
 
@@ -71,39 +112,23 @@ class Sizes:
     """
 
     def __init__(self, circuit: Circuit, vectors: Floats, corner: str) -> None:
-        self._circuit, self._vectors, self._cards = circuit, vectors, cards_of(corner)
-        self._known: dict[str, Floats] = {}
-        self._transistors = [device for device in circuit.devices if device.kind in ("nmos", "pmos")]
-        self.geometry = np.zeros((len(vectors), len(self._transistors)), dtype=GEOMETRY)
+        self._cards, self._plan = cards_of(corner), _plan(circuit)
+        self._columns = [_column(circuit, vectors, expression) for expression in self._plan.expressions]
+        self.geometry = np.zeros((len(vectors), self._plan.count), dtype=GEOMETRY)
         """(B, transistors) of `GEOMETRY`; the temperature is still open."""
         self.geometry["nf"] = 1.0
+        for number, place, field, unit in self._plan.fields:
+            self.geometry[field][:, place] = self._columns[number] * unit
         self._which = np.zeros(self.geometry.shape, dtype=np.int64)
         self._inside = np.zeros(self.geometry.shape, dtype=bool)
-        found: dict[tuple[str, str, str], tuple[Places, NDArray[np.bool_]]] = {}
-        for place, device in enumerate(self._transistors):
-            for name, unit in _SIZES.items():
-                if name in device.values:
-                    column = self.column(device.values[name]) * unit
-                    self.geometry["as_" if name == "as" else name][:, place] = column
-            key = (device.kind, str(device.values["w"]), str(device.values["l"]))
-            if key not in found:
-                found[key] = self._cards.find(device.kind, self.geometry["w"][:, place], self.geometry["l"][:, place])
-            self._which[:, place], self._inside[:, place] = found[key]
-
-    def column(self, expression: Expression) -> Floats:
-        """(B,) value of an expression."""
-        text = str(expression)
-        if text not in self._known:
-            self._known[text] = self._evaluated(expression, text)
-        return self._known[text]
+        for kind, places in self._plan.bins:
+            first = self.geometry[:, places[0]]
+            which, inside = self._cards.find(kind, first["w"], first["l"])
+            self._which[:, places], self._inside[:, places] = which[:, None], inside[:, None]
 
     def values(self) -> dict[str, Floats]:
         """Name of every device of two terminals -> (B,) SI value."""
-        return {
-            device.name: self.column(device.values["value"])
-            for device in self._circuit.devices
-            if device.kind not in ("nmos", "pmos")
-        }
+        return {name: self._columns[number] for name, number in self._plan.values}
 
     def devices(
         self, temperature: float, rows: Places | slice = slice(None)
@@ -118,11 +143,13 @@ class Sizes:
         accepted = self._inside[rows] & (status.reshape(geometry.shape) == 0)
         return devices.reshape(geometry.shape), accepted.all(axis=1)
 
-    def _evaluated(self, expression: Expression, text: str) -> Floats:
-        names = self._circuit.parameter_names
-        if text in names:
-            return self._vectors[:, names.index(text)]
-        if not expression.names:
-            return np.full(len(self._vectors), expression.evaluate())
-        rows = (dict(zip(names, row, strict=True)) for row in self._vectors.tolist())
-        return np.array([expression.evaluate(row) for row in rows], dtype=np.float64)
+
+def _column(circuit: Circuit, vectors: Floats, expression: Expression) -> Floats:
+    """(B,) value of an expression."""
+    names, text = circuit.parameter_names, str(expression)
+    if text in names:
+        return vectors[:, names.index(text)]
+    if not expression.names:
+        return np.full(len(vectors), expression.evaluate())
+    rows = (dict(zip(names, row, strict=True)) for row in vectors.tolist())
+    return np.array([expression.evaluate(row) for row in rows], dtype=np.float64)
