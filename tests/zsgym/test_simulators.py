@@ -39,6 +39,7 @@ MANY = sizings(nmcf(), 60)
 def test_backends_are_made_by_name(checkpoint: Path, fake_ngspice: list[Any]) -> None:
     options: dict[str, dict[str, Any]] = {
         "ngspice": {"policy": "measured"},
+        "physics": {"policy": "measured"},
         "surrogate": {"checkpoint": str(checkpoint)},
         "hybrid": {"checkpoint": str(checkpoint), "policy": "functional", "confidence": 0.9, "targets": {"gbw": 1e6}},
     }
@@ -61,7 +62,7 @@ def test_backends_are_made_by_name(checkpoint: Path, fake_ngspice: list[Any]) ->
         (
             "ngspcie",
             {},
-            r"unknown backend 'ngspcie'\. Did you mean 'ngspice'\? Choose one of: hybrid, ngspice, surrogate",
+            r"unknown backend 'ngspcie'\. Did you mean 'ngspice'\? Choose one of: hybrid, ngspice, physics, surrogate",
         ),
         ("ngspice", {"checkpoint": "x"}, "backend 'ngspice' takes no option 'checkpoint'"),
         ("surrogate", {"polciy": 1}, "backend 'surrogate' takes no option 'polciy'. Did you mean 'policy'"),
