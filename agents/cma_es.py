@@ -44,7 +44,7 @@ def search_ngspice(problem: Problem, arguments: CmaArguments) -> None:
     with suppress(BudgetSpent):
         while not problem.finished:
             positions = optimiser.ask()  # (B, n) in [0, 1], logarithmic between the bounds
-            designs = problem.evaluate(scale.units(positions))
+            designs = problem.evaluate(scale.points(positions))
             optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 

@@ -159,7 +159,7 @@ class Search:
         self.simulations = 0
         start = max(rows.working, key=lambda row: self.yardstick.value(row["metrics"]))
         self.best: tuple[float, dict[str, float]] = (-math.inf, start["sizing"])
-        place = (self.circuit.to_unit(self.circuit.vector(start["sizing"])) + 1.0) / 2.0
+        place = (self.circuit.to_point(self.circuit.vector(start["sizing"])) + 1.0) / 2.0
         self._optimiser = CmaEs(len(self.circuit.parameters), seed, place, STEP_WIDTH, POPULATION)
         self._kept: list[dict[str, Any]] = []
         if path.is_file():
@@ -170,7 +170,7 @@ class Search:
         with tqdm(total=simulations, desc=f"{self.circuit.name}: search", unit="sim") as bar:
             while self.simulations < simulations:
                 positions = self._optimiser.ask()
-                sizings = [self.circuit.sizing(row) for row in self.circuit.from_unit(2.0 * positions - 1.0)]
+                sizings = [self.circuit.sizing(row) for row in self.circuit.from_point(2.0 * positions - 1.0)]
                 values = self._kept.pop(0)["values"] if self._kept else self._values(sizings)
                 self._take(sizings, values)
                 self._optimiser.tell(positions, np.array([value for value, _ in values]))
@@ -224,7 +224,7 @@ def scout(circuit: Circuit, evaluator: Evaluator, path: Path, seed: int, simulat
     with tqdm(total=simulations, desc=f"{circuit.name}: scout", unit="sim") as bar:
         while spent < simulations:
             positions, values = optimiser.ask(), []
-            for sizing in map(circuit.sizing, circuit.from_unit(2.0 * positions - 1.0)):
+            for sizing in map(circuit.sizing, circuit.from_point(2.0 * positions - 1.0)):
                 (outcome,) = evaluator.evaluate(circuit.cases([sizing]), attempts=ATTEMPTS)
                 spent += 1
                 bar.update()

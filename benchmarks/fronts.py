@@ -63,7 +63,7 @@ def nsga(problem: Problem, seed: int) -> None:
 
     def simulated(trial: optuna.Trial) -> tuple[float, float]:
         position = np.array([trial.suggest_float(f"x{i}", 0.0, 1.0) for i in range(problem.dimension)])
-        (design,) = problem.evaluate(scale.units(position))
+        (design,) = problem.evaluate(scale.points(position))
         metrics = design.outcome.metrics
         trial.set_user_attr("missed", [-(missed(design) if metrics else score(design))])
         return (np.log10(metrics["power"]), np.log10(metrics["gbw"])) if metrics else (0.0, 0.0)
@@ -82,7 +82,7 @@ METHODS_COMPARED: dict[str, Draw] = {
 def known_good(problem: Problem) -> np.ndarray:
     """Position of the best known-good sizing, which is evaluated."""
     _, designs = simulate_known_good(problem)
-    return LogScale.of(problem.circuit).positions(max(designs, key=score).unit)
+    return LogScale.of(problem.circuit).positions(max(designs, key=score).point)
 
 
 def missed(design: Design) -> float:

@@ -83,24 +83,24 @@ class FakeSimulator:
         self.closed += 1
 
     def _answer(self, sizing: Mapping[str, float]) -> Outcome:
-        unit = self.circuit.to_unit(self.circuit.vector(sizing)).tolist()
-        raw = {name: _wave(unit, index) for index, name in enumerate([*_LOGARITHMIC, *_LINEAR])}
-        failure = None if self.always_works else self._failure(unit)
+        point = self.circuit.to_point(self.circuit.vector(sizing)).tolist()
+        raw = {name: _wave(point, index) for index, name in enumerate([*_LOGARITHMIC, *_LINEAR])}
+        failure = None if self.always_works else self._failure(point)
         if failure is not None:
             return Outcome(Status.CIRCUIT_FAILURE, failure, raw=raw, backend=self.name, elapsed_s=0.001)
         metrics = {name: median * 10.0 ** (spread * raw[name]) for name, (median, spread) in _LOGARITHMIC.items()}
         metrics |= {name: median + spread * raw[name] for name, (median, spread) in _LINEAR.items()}
         return Outcome(Status.SUCCESS, metrics=metrics, raw=raw, backend=self.name, elapsed_s=0.001)
 
-    def _failure(self, unit: Sequence[float]) -> str | None:
+    def _failure(self, point: Sequence[float]) -> str | None:
         widths_and_lengths = [p.quantity in ("W", "L") for p in self.circuit.parameters]
-        if any(u < -0.97 for u, bounded in zip(unit, widths_and_lengths, strict=True) if bounded):
+        if any(u < -0.97 for u, bounded in zip(point, widths_and_lengths, strict=True) if bounded):
             return Failure.GEOMETRY
-        judged = _wave(unit, 17)
+        judged = _wave(point, 17)
         return Failure.UNSTABLE if judged > 0.75 else Failure.NO_GAIN if judged < -0.9 else None
 
 
-def _wave(unit: Sequence[float], index: int) -> float:
+def _wave(point: Sequence[float], index: int) -> float:
     """A smooth function of the normalised sizing, in [-1, 1], different for every index."""
-    weighted = sum(value * math.cos(1.7 * index + 2.3 * position) for position, value in enumerate(unit))
+    weighted = sum(value * math.cos(1.7 * index + 2.3 * position) for position, value in enumerate(point))
     return math.sin(0.6 * weighted + 0.9 * index)

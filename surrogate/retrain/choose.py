@@ -119,8 +119,8 @@ def judged(simulator: SurrogateSimulator, vectors: FloatArray, targets: Sequence
     claims = []
     for case, vector, wanted, outcome in zip(cases, vectors, targets, simulator.simulate(cases), strict=True):
         problem = Problem(circuit, backend=simulator, targets=exactly(circuit.targets, wanted))
-        unit = np.clip(circuit.to_unit(vector), -1.0, 1.0)
-        claims.append(Claim(problem.design_of(unit, case.sizing, outcome), wanted))
+        point = np.clip(circuit.to_point(vector), -1.0, 1.0)
+        claims.append(Claim(problem.design_of(point, case.sizing, outcome), wanted))
     return claims
 
 
@@ -190,7 +190,7 @@ class _Picker:
         """Rows of (N, n) sizings in declared units, an equal part by each order; `count` of them if so many differ."""
         if not len(vectors):
             return []
-        units = np.clip(self._circuit.to_unit(vectors), -1.0, 1.0)
+        points = np.clip(self._circuit.to_point(vectors), -1.0, 1.0)
         decides = on_side(positions(self._circuit, vectors), "test")
         picked: list[int] = []
         for part, order in enumerate(orders, start=1):
@@ -202,16 +202,16 @@ class _Picker:
                     if len(picked) >= upto:
                         break
                     side = bool(decides[row])
-                    if (not strict or left[side] > 0) and self._is_new(units[row]):
+                    if (not strict or left[side] > 0) and self._is_new(points[row]):
                         picked.append(int(row))
                         left[side] -= 1
         return picked
 
-    def _is_new(self, unit: FloatArray) -> bool:
+    def _is_new(self, point: FloatArray) -> bool:
         """Whether a sizing differs from all that were taken; it is then taken, too."""
-        if (np.abs(self._taken - unit).max(axis=1, initial=0.0) < self._settings.distance).any():
+        if (np.abs(self._taken - point).max(axis=1, initial=0.0) < self._settings.distance).any():
             return False
-        self._taken = np.vstack([self._taken, unit])
+        self._taken = np.vstack([self._taken, point])
         return True
 
 

@@ -138,7 +138,7 @@ def test_specs_and_known_good_sizing_are_written_into_the_file(tmp_path: Path) -
         (tmp_path / folder).mkdir(parents=True)
         shutil.copy(data_root() / folder / f"smc.{kind}", tmp_path / folder)
     circuit = load_circuit(tmp_path / "configs" / "circuits" / "smc.yaml")
-    sizing = rounded(circuit, circuit.sizing(circuit.from_unit(np.full(len(circuit.parameters), 0.123))))
+    sizing = rounded(circuit, circuit.sizing(circuit.from_point(np.full(len(circuit.parameters), 0.123))))
     specs = dict.fromkeys(circuit.metrics.names, 12.0)
     for gbw in (1e6, 2e6):  # written twice: the second time replaces the first
         write_specs(circuit, {"specs": {**specs, "gbw": gbw}, "sizing": sizing, "supplies": [1.62, 1.8, 1.98]})

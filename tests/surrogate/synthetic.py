@@ -67,14 +67,14 @@ def vectors(circuit: Circuit, count: int, strategy: str = "log", seed: int = 1) 
 
 def make_row(circuit: Circuit, sizing: Mapping[str, float], **changes: Any) -> Sample:
     """What ngspice might say: works when the bias current is large for the first capacitor, metrics from the same."""
-    unit = dict(zip(circuit.parameter_names, circuit.to_unit(circuit.vector(sizing)).tolist(), strict=True))
-    speed, gain = unit["bias_current"] - 0.7 * unit["cap1"], unit["L_gm3"] - 0.5 * unit["W_input_pair"]
+    point = dict(zip(circuit.parameter_names, circuit.to_point(circuit.vector(sizing)).tolist(), strict=True))
+    speed, gain = point["bias_current"] - 0.7 * point["cap1"], point["L_gm3"] - 0.5 * point["W_input_pair"]
     if not inside_models(circuit, circuit.vector(sizing)[None])[0]:
         outcome = {"label": 0, "failure": "geometry"}
     else:
         ordinary = {
             "tc": 3e-6 * 10.0 ** (0.4 * gain),
-            "power": 7e-4 * 10.0 ** (0.5 * unit["bias_current"]),
+            "power": 7e-4 * 10.0 ** (0.5 * point["bias_current"]),
             "vos": 4e-4 * np.sinh(2.5 * gain),
             "cmrr": 63.0 + 20.0 * gain,
             "dc_gain": 113.0 - 10.0 * speed,

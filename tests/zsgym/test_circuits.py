@@ -60,7 +60,7 @@ each_circuit = pytest.mark.parametrize("circuit", CIRCUITS, ids=lambda circuit: 
 
 
 def middle(circuit: Circuit) -> dict[str, float]:
-    return circuit.sizing(circuit.from_unit(np.zeros(len(circuit.parameters))))
+    return circuit.sizing(circuit.from_point(np.zeros(len(circuit.parameters))))
 
 
 # --- the shipped circuits -------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_circuits_survive_pickling_and_copying(circuit: Circuit) -> None:
     for twin in (pickle.loads(pickle.dumps(circuit)), copy.deepcopy(circuit)):
         assert twin.subcircuit == circuit.subcircuit
         assert twin.parameters == circuit.parameters
-        assert twin.from_unit(np.zeros(len(circuit.parameters))).tolist() == list(middle(circuit).values())
+        assert twin.from_point(np.zeros(len(circuit.parameters))).tolist() == list(middle(circuit).values())
 
 
 def test_shipped_circuits_are_loaded_once() -> None:
@@ -187,9 +187,9 @@ def test_shipped_circuits_are_loaded_once() -> None:
 def test_unit_values_map_onto_the_bounds(circuit: Circuit) -> None:
     n = len(circuit.parameters)
     low, high = circuit.bounds
-    assert circuit.from_unit(np.full(n, -1.0)) == pytest.approx(low, rel=1e-12)
-    assert circuit.from_unit(np.full(n, 1.0)) == pytest.approx(high, rel=1e-12)
-    for parameter, value in zip(circuit.parameters, circuit.from_unit(np.zeros(n)), strict=True):
+    assert circuit.from_point(np.full(n, -1.0)) == pytest.approx(low, rel=1e-12)
+    assert circuit.from_point(np.full(n, 1.0)) == pytest.approx(high, rel=1e-12)
+    for parameter, value in zip(circuit.parameters, circuit.from_point(np.zeros(n)), strict=True):
         expected = (
             (parameter.low * parameter.high) ** 0.5 if parameter.scale == "log" else sum(circuit_range(parameter)) / 2
         )
@@ -205,27 +205,27 @@ def circuit_range(parameter: Any) -> tuple[float, float]:
 def test_unit_round_trip(circuit: Circuit, data: st.DataObject) -> None:
     n = len(circuit.parameters)
     unit = np.array(data.draw(st.lists(st.floats(-1.5, 1.5), min_size=2 * n, max_size=2 * n))).reshape(2, n)
-    values = circuit.from_unit(unit)
+    values = circuit.from_point(unit)
     low, high = circuit.bounds
     assert values.dtype == np.float64
     assert values.shape == (2, n)
     assert np.all((low <= values) & (values <= high))
     integer = np.array([parameter.integer for parameter in circuit.parameters])
     assert np.array_equal(values[:, integer], np.rint(values[:, integer]))
-    assert circuit.to_unit(values)[:, ~integer] == pytest.approx(np.clip(unit, -1, 1)[:, ~integer], abs=1e-9)
-    assert circuit.from_unit(circuit.to_unit(values)) == pytest.approx(values, rel=1e-12)
-    assert np.all(np.abs(circuit.to_unit(values)) <= 1 + 1e-9)
+    assert circuit.to_point(values)[:, ~integer] == pytest.approx(np.clip(unit, -1, 1)[:, ~integer], abs=1e-9)
+    assert circuit.from_point(circuit.to_point(values)) == pytest.approx(values, rel=1e-12)
+    assert np.all(np.abs(circuit.to_point(values)) <= 1 + 1e-9)
 
 
-def test_from_unit_takes_float32_actions_and_stays_in_bounds() -> None:
+def test_from_point_takes_float32_actions_and_stays_in_bounds() -> None:
     circuit = load_circuit("nmcnr")
-    values = circuit.from_unit(np.full(22, np.float32(1.0), dtype=np.float32))
+    values = circuit.from_point(np.full(22, np.float32(1.0), dtype=np.float32))
     assert np.all(values <= circuit.bounds[1])
 
 
-def test_to_unit_shows_what_lies_outside_the_bounds() -> None:
+def test_to_point_shows_what_lies_outside_the_bounds() -> None:
     circuit = load_circuit("nmcf")
-    assert np.all(circuit.to_unit(circuit.bounds[1] * 2) > 1)
+    assert np.all(circuit.to_point(circuit.bounds[1] * 2) > 1)
 
 
 @each_circuit
@@ -266,7 +266,7 @@ def test_sizings_accept_numpy_numbers_and_values_outside_the_bounds() -> None:
 @pytest.mark.parametrize("bad", [np.zeros(23), np.zeros((24, 1)), np.zeros(0), 3.0])
 def test_wrong_shapes(bad: Any) -> None:
     circuit = load_circuit("nmcf")
-    for method in (circuit.from_unit, circuit.to_unit, circuit.sizing):
+    for method in (circuit.from_point, circuit.to_point, circuit.sizing):
         with pytest.raises(ConfigError, match=r"24|positive"):
             method(bad)
 
@@ -276,7 +276,7 @@ def test_nan_is_named() -> None:
     unit = np.zeros((3, 24))
     unit[1, 2] = np.nan
     with pytest.raises(ConfigError, match="nmcf: M_bias_p is NaN"):
-        circuit.from_unit(unit)
+        circuit.from_point(unit)
 
 
 def test_sizing_that_is_no_mapping() -> None:

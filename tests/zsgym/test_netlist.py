@@ -337,7 +337,7 @@ M1 d g s b pm W={w*1u} L={l*1u}
 @pytest.mark.parametrize("name", ["nmcf", "nmcnr"])
 def test_shipped_netlist_runs_in_plain_ngspice_and_equals_its_canonical_text(tmp_path: Path, name: str) -> None:
     circuit = load_circuit(name)
-    sizing = circuit.sizing(circuit.from_unit([0.2] * len(circuit.parameters)))
+    sizing = circuit.sizing(circuit.from_point([0.2] * len(circuit.parameters)))
     parameters = ".param " + " ".join(f"{key}={value!r}" for key, value in sizing.items())
     bench = f"Xa 0 vdd out inp out {name}\nVdd vdd 0 1.8\nVin inp 0 0.72\nCl out 0 10p"
 

@@ -271,7 +271,7 @@ def test_the_surrogate_computes_closed_forms(nmcf: Circuit) -> None:
     observation, _ = env.reset(seed=1, options={"sizing": "robust"})
     assert observation.shape == (len(nmcf.parameters) + 37,)
     problem = Problem(nmcf, backend="surrogate", targets=exactly(nmcf.targets, {"gate_area": 1e-7}))
-    (design,) = problem.evaluate(nmcf.to_unit(nmcf.vector(nmcf.known_good["robust"])))
+    (design,) = problem.evaluate(nmcf.to_point(nmcf.vector(nmcf.known_good["robust"])))
     assert design.feasible
     assert design.cautious == 0.0
 

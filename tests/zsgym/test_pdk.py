@@ -200,7 +200,7 @@ class TestBins:
     def test_geometry_formula_agrees_with_the_bins(self, name):
         circuit = load_circuit(name)
         unit = np.random.default_rng(5).uniform(-1.0, 1.0, (300, len(circuit.parameters)))
-        values = circuit.from_unit(unit)
+        values = circuit.from_point(unit)
         models = pdk.load_corner("tt")
         found = [size_netlist(circuit, circuit.sizing(row), models) is not None for row in values]
         assert inside_models(circuit, values).tolist() == found

@@ -71,8 +71,8 @@ def circuit(request: pytest.FixtureRequest) -> Circuit:
 @pytest.fixture(scope="module")
 def sizings(circuit: Circuit) -> list[dict[str, float]]:
     """A working one, and three of any kind."""
-    unit = np.random.default_rng(1).uniform(-1.0, 1.0, (3, len(circuit.parameters)))
-    return [*list(circuit.known_good.values())[:1], *map(circuit.sizing, circuit.from_unit(unit))]
+    point = np.random.default_rng(1).uniform(-1.0, 1.0, (3, len(circuit.parameters)))
+    return [*list(circuit.known_good.values())[:1], *map(circuit.sizing, circuit.from_point(point))]
 
 
 @pytest.fixture(scope="module", params=SIMULATORS)

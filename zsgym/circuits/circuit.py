@@ -175,23 +175,23 @@ class Circuit:
             raise ConfigError(f"{self.name}: a vector of shape ({len(self.parameters)},) is needed, got {values.shape}")
         return self.validate(dict(zip(self.parameter_names, values.tolist(), strict=True)))
 
-    def from_unit(self, unit: ArrayLike) -> FloatArray:
-        """Values in declared units, inside the bounds, from unit values (..., n); counts come out rounded.
+    def from_point(self, point: ArrayLike) -> FloatArray:
+        """Values in declared units, inside the bounds, from points (..., n); counts come out rounded.
 
         Unit values outside [-1, 1] are clipped. A row of a batch comes out the same to the bit as alone.
 
         :raises ConfigError: the last axis has the wrong length, or a value is NaN.
         """
-        units = self._checked(unit)
+        points = self._checked(point)
         low, high = self._scaled_bounds
-        scaled = low + (np.clip(units, -1.0, 1.0) + 1.0) / 2.0 * (high - low)
+        scaled = low + (np.clip(points, -1.0, 1.0) + 1.0) / 2.0 * (high - low)
         values = np.where(self._is_log, rowwise(np.exp, np.where(self._is_log, scaled, 0.0)), scaled)
         values = np.where(self._is_integer, np.rint(values), values)
         # Rounding of exp(log(bound)) must not leave the bounds.
         return np.clip(values, *self.bounds)
 
-    def to_unit(self, values: ArrayLike) -> FloatArray:
-        """Unit values from values (..., n) in declared units. Values outside the bounds come out outside [-1, 1].
+    def to_point(self, values: ArrayLike) -> FloatArray:
+        """Points from values (..., n) in declared units. Values outside the bounds come out outside [-1, 1].
 
         :raises ConfigError: the last axis has the wrong length, or a value is NaN or not positive on a log scale.
         """

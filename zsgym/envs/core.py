@@ -47,7 +47,7 @@ class _Move:
 
     slot: int
     seed: int | None
-    unit: NDArray[np.float64]
+    point: NDArray[np.float64]
     sizing: Sizing
     targets: Mapping[str, float]
     previous: State | None = None
@@ -179,12 +179,12 @@ class SizingCore:
         seeds: Mapping[int, int | None],
         options: Mapping[str, Any],
     ) -> _Move:
-        unit, sizing, targets = self.task.start(generator, options)
+        point, sizing, targets = self.task.start(generator, options)
         before = self._states[slot]
         seed = seeds.get(slot)
         if seed is None and before is not None:
             seed = before.seed
-        return _Move(slot, seed, unit, sizing, targets)
+        return _Move(slot, seed, point, sizing, targets)
 
     def _open_state(self, slot: int) -> State:
         state = self.state(slot)
@@ -195,11 +195,11 @@ class SizingCore:
     def _step(self, states: Mapping[int, State], actions: NDArray[np.float64]) -> dict[int, _Move]:
         if not states:
             return {}
-        units = self.task.moved(np.stack([state.unit for state in states.values()]), actions)
+        points = self.task.moved(np.stack([state.point for state in states.values()]), actions)
         return {
-            slot: _Move(slot, state.seed, unit, sizing, state.targets, state, action)
-            for (slot, state), unit, sizing, action in zip(
-                states.items(), units, self.task.sizings(units), actions, strict=True
+            slot: _Move(slot, state.seed, point, sizing, state.targets, state, action)
+            for (slot, state), point, sizing, action in zip(
+                states.items(), points, self.task.sizings(points), actions, strict=True
             )
         }
 
@@ -209,7 +209,7 @@ class SizingCore:
         outcomes = self._simulate(cases, moves)
         assessments = assess(
             self.circuit.metrics,
-            np.stack([move.unit for move in moves]),
+            np.stack([move.point for move in moves]),
             outcomes,
             [move.targets for move in moves],
             self.task.failure_reward,
@@ -250,7 +250,7 @@ class SizingCore:
             episode=next_episode if previous is None else previous.episode,
             step=0 if previous is None else previous.step + 1,
             seed=move.seed,
-            unit=move.unit,
+            point=move.point,
             sizing=move.sizing,
             conditions=self.task.conditions,
             metric_set=self.circuit.metrics,

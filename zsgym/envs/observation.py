@@ -38,7 +38,7 @@ def observation_space(n_parameters: int, n_metrics: int) -> spaces.Box:
 
 def observations(
     metric_set: MetricSet,
-    units: FloatArray,
+    points: FloatArray,
     metrics: FloatArray,
     margins: FloatArray,
     targets: FloatArray,
@@ -46,10 +46,10 @@ def observations(
 ) -> NDArray[np.float32]:
     """Observations of B states, shape (B, parameters + 3 K + 1).
 
-    :param units: (B, parameters) normalised sizings in [-1, 1].
+    :param points: (B, parameters) normalised sizings in [-1, 1].
     :param metrics: (B, K) SI units, NaN where the circuit does not work.
     :param margins: (B, K) margin of every spec in [-1, 1], 0 without one.
     :param targets: (B, K) SI units, NaN where there is no spec. :param works: (B,) whether the circuits work.
     """
     shown, wanted = metric_set.normalise(metrics), metric_set.normalise(targets)
-    return np.concatenate([units, shown, margins, wanted, works[:, None]], axis=1).astype(np.float32)
+    return np.concatenate([points, shown, margins, wanted, works[:, None]], axis=1).astype(np.float32)

@@ -148,7 +148,7 @@ def _judged(circuit: Circuit, rows: Sequence[Sample]) -> list[Assessment]:
     for row in rows:
         check_circuit(circuit, row)
     outcomes = [_outcome(row) for row in rows]
-    units, targets = _units(circuit, rows), [row.targets or {} for row in rows]
+    points, targets = _units(circuit, rows), [row.targets or {} for row in rows]
     judged: dict[int, Assessment] = {}
     environments = [row.environment for row in rows]
     for environment in dict.fromkeys(environments):
@@ -156,7 +156,7 @@ def _judged(circuit: Circuit, rows: Sequence[Sample]) -> list[Assessment]:
         own = [i for i, found in enumerate(environments) if found == environment]
         answers, wanted = [outcomes[i] for i in own], [targets[i] for i in own]
         # The failure reward is a matter of the environment's arguments; the log says what it was.
-        judged |= zip(own, assess(metrics, units[own], answers, wanted, FAILURE_REWARD), strict=True)
+        judged |= zip(own, assess(metrics, points[own], answers, wanted, FAILURE_REWARD), strict=True)
     return [judged[i] for i in range(len(rows))]
 
 
@@ -177,9 +177,9 @@ def _outcome(row: Sample) -> Outcome:
 def _units(circuit: Circuit, rows: Sequence[Sample]) -> NDArray[np.float64]:
     """(B, parameters) normalised sizings: the action itself where it is the sizing, or else the sizing normalised."""
     vectors = np.array([circuit.vector(row.sizing) for row in rows])
-    known = np.clip(circuit.to_unit(vectors), -1.0, 1.0)
+    known = np.clip(circuit.to_point(vectors), -1.0, 1.0)
     actions = np.array([known[i] if row.action is None else row.action for i, row in enumerate(rows)])
-    absolute = (circuit.from_unit(actions) == vectors).all(axis=1)
+    absolute = (circuit.from_point(actions) == vectors).all(axis=1)
     return np.where(absolute[:, None], actions, known)
 
 

@@ -59,7 +59,7 @@ def _draw_sizing(axes: Axes, circuit: Circuit, state: State) -> None:
     """One bar per parameter from the low to the high bound, the value at its end of the track."""
     positions = range(len(circuit.parameters))
     axes.barh(positions, 2.0, left=-1.0, height=0.5, color=TRACK)
-    axes.barh(positions, state.unit + 1.0, left=-1.0, height=0.5, color=NEUTRAL)
+    axes.barh(positions, state.point + 1.0, left=-1.0, height=0.5, color=NEUTRAL)
     fontsize = min(8.5, 190.0 / len(positions))
     for position, parameter in zip(positions, circuit.parameters, strict=True):
         value = state.sizing[parameter.name]

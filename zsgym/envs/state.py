@@ -41,14 +41,14 @@ class Assessment:
 
 def assess(
     metric_set: MetricSet,
-    units: FloatArray,
+    points: FloatArray,
     outcomes: Sequence[Outcome],
     targets: Sequence[Mapping[str, float]],
     failure_reward: float,
 ) -> list[Assessment]:
     """Judge a batch of answers.
 
-    :param units: (B, parameters) normalised sizings. :param targets: of each, metric -> SI value.
+    :param points: (B, parameters) normalised sizings. :param targets: of each, metric -> SI value.
     """
     works = np.array([outcome.success for outcome in outcomes])
     measured = [metric_set.row(outcome.metrics if outcome.success else None) for outcome in outcomes]
@@ -61,7 +61,7 @@ def assess(
     for column in terms.T:  # one after the other, as adding up `reward_terms` does
         rewards += column
     rewards = np.where(works, rewards, failure_reward)
-    seen = observations(metric_set, units, metrics, margins, wanted, works)
+    seen = observations(metric_set, points, metrics, margins, wanted, works)
     return list(
         map(
             Assessment,
@@ -80,7 +80,7 @@ class State:
     """One simulated sizing of an episode, judged.
 
     episode: counts from 0 over all sub-environments of one core. step: 0 after a reset. seed: what the last seeded
-    reset was given. unit: normalised sizing, float64, shape (parameters,). sizing: the same in declared units.
+    reset was given. point: normalised sizing, float64, shape (parameters,). sizing: the same in declared units.
     conditions: under which it was simulated. metric_set: of the circuit's class.
     targets: SI units. step_limit: where an episode is truncated, as far as it is known here. action: the clipped action
     that led here, shape (parameters,), None after a reset. earlier_rewards: of the same episode.
@@ -89,7 +89,7 @@ class State:
     episode: int
     step: int
     seed: int | None
-    unit: FloatArray
+    point: FloatArray
     sizing: Mapping[str, float]
     conditions: Conditions
     metric_set: MetricSet

@@ -148,19 +148,19 @@ class SizingTask:
             )
         return values
 
-    def moved(self, units: FloatArray, actions: FloatArray) -> FloatArray:
+    def moved(self, points: FloatArray, actions: FloatArray) -> FloatArray:
         """The normalised sizings (B, parameters) after checked actions.
 
         In delta mode the coordinates of integer parameters move continuously and only the sizing is rounded: a step
         smaller than one count would otherwise never get anywhere.
         """
-        wanted = actions if self.action_mode == "absolute" else units + self.step_size * actions
+        wanted = actions if self.action_mode == "absolute" else points + self.step_size * actions
         return np.clip(wanted, -1.0, 1.0)
 
-    def sizings(self, units: FloatArray) -> list[Sizing]:
+    def sizings(self, points: FloatArray) -> list[Sizing]:
         """The sizings in declared units at normalised points (B, parameters)."""
         names = self.circuit.parameter_names
-        return [dict(zip(names, values, strict=True)) for values in self.circuit.from_unit(units).tolist()]
+        return [dict(zip(names, values, strict=True)) for values in self.circuit.from_point(points).tolist()]
 
     def start(
         self, generator: np.random.Generator, options: Mapping[str, Any]
@@ -175,10 +175,10 @@ class SizingTask:
             if name not in RESET_OPTIONS:
                 raise ConfigError(f"unknown reset option {name!r}. {did_you_mean(name, RESET_OPTIONS)}")
         if options.get("sizing") is not None:
-            unit, sizing = self._given(options["sizing"])
+            point, sizing = self._given(options["sizing"])
         else:
-            unit = generator.uniform(-1.0, 1.0, len(self.circuit.parameter_names))
-            (sizing,) = self.sizings(unit[None])
+            point = generator.uniform(-1.0, 1.0, len(self.circuit.parameter_names))
+            (sizing,) = self.sizings(point[None])
         changes = options.get("targets")
         for name in changes if isinstance(changes, Mapping) else ():
             if name in self.circuit.circuit_class.optional_metrics.names and name not in self.circuit.asked:
@@ -186,7 +186,7 @@ class SizingTask:
                     f"{name} is not measured here, nor is it in the observation: it is optional, and the environment "
                     f"must be made with a target of it, targets={{{name!r}: ...}}"
                 )
-        return unit, sizing, self.circuit.metrics.resolve_targets(self._targets(generator), changes)
+        return point, sizing, self.circuit.metrics.resolve_targets(self._targets(generator), changes)
 
     def _targets(self, generator: np.random.Generator) -> Mapping[str, float]:
         """The targets of a new episode, unless its reset options say otherwise."""
@@ -204,15 +204,15 @@ class SizingTask:
                 raise ConfigError(f"{self.circuit.name} has no known-good sizing {given!r}. {known}")
             given = self.circuit.known_good[given]
         sizing = self.circuit.validate(given)
-        unit = np.asarray(self.circuit.to_unit(self.circuit.vector(sizing)), dtype=np.float64)
+        point = np.asarray(self.circuit.to_point(self.circuit.vector(sizing)), dtype=np.float64)
         outside = [
             f"{parameter.name} = {sizing[parameter.name]:g} (bounds {parameter.low:g} to {parameter.high:g})"
-            for parameter, position in zip(self.circuit.parameters, unit, strict=True)
+            for parameter, position in zip(self.circuit.parameters, point, strict=True)
             if not abs(position) <= 1.0 + 1e-9  # "not <=" also catches the NaN of a logarithm below zero
         ]
         if outside:
             raise ConfigError(f"the starting sizing is out of bounds: {', '.join(outside)}")
-        return np.clip(unit, -1.0, 1.0), sizing
+        return np.clip(point, -1.0, 1.0), sizing
 
 
 def _is_number(value: object) -> bool:

@@ -108,7 +108,7 @@ class Belief:
 
     def note_choice(self, design: Design) -> None:
         """Keep what is believed of a design that was just simulated, before anything is learnt from it."""
-        positions = torch.from_numpy(self.scale.positions(design.unit[None]))
+        positions = torch.from_numpy(self.scale.positions(design.point[None]))
         with torch.no_grad():
             self.choices.append((self.evaluations, float(self._log_feasibility(positions).exp())))
 
@@ -124,8 +124,8 @@ class Belief:
         Of many, those with the best scores count.
         """
         designs = sorted(designs, key=score, reverse=True)[:_MOST_ROWS]
-        units = np.array([design.unit for design in designs]).reshape(len(designs), -1)
-        positions = torch.from_numpy(self.scale.positions(units))
+        points = np.array([design.point for design in designs]).reshape(len(designs), -1)
+        positions = torch.from_numpy(self.scale.positions(points))
         with torch.no_grad():
             logit, predicted = self._predict(positions)
         truth = torch.from_numpy(np.array([self._measured(design) for design in designs]))  # (N, K)

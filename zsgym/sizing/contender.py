@@ -66,12 +66,12 @@ class Contender:
         circuit = self.problem.circuit
         sizings = list(circuit.known_good.values())[:most]
         if sizings:
-            self._evaluate(circuit.to_unit(circuit.cases(sizings).vectors))
+            self._evaluate(circuit.to_point(circuit.cases(sizings).vectors))
 
     def begin_at_best(self) -> None:
         """Let the search begin at the best design so far, if that works."""
         if self.designs and self.best.outcome.success:
-            self._start = self._scale.positions(self.best.unit)
+            self._start = self._scale.positions(self.best.point)
 
     def search(self, count: int) -> None:
         """Go on with the search, for at most `count` simulations; a generation that does not fit waits."""
@@ -86,7 +86,7 @@ class Contender:
                 self._asked = self._optimiser.ask()
             if len(self._asked) > count:
                 return
-            designs = self._evaluate(self._scale.units(self._asked))
+            designs = self._evaluate(self._scale.points(self._asked))
             self._optimiser.tell(self._asked, np.array([worth(design) for design in designs]))
             count, self._asked = count - len(designs), None
 
@@ -109,9 +109,9 @@ class Contender:
             tradeoff=Tradeoff.of(problem.circuit, self.designs, problem.targets),
         )
 
-    def _evaluate(self, units: FloatArray) -> list[Design]:
+    def _evaluate(self, points: FloatArray) -> list[Design]:
         with self._timed():
-            designs = self.problem.evaluate(units)
+            designs = self.problem.evaluate(points)
         self._bar.update(f"{self.name}: best {self.worth:+.3f}", len(designs))
         return designs
 

@@ -31,13 +31,13 @@ _MOST_DESIGNS = 100
 def distinct(designs: Iterable[Design], k: int, distance: float = 0.1) -> list[Design]:
     """The k best designs by `score`, no two of which are nearer than `distance` along every parameter.
 
-    :param distance: in unit values; 0.1 is a twentieth of a parameter's range.
+    :param distance: in points; 0.1 is a twentieth of a parameter's range.
     """
     chosen: list[Design] = []
     for design in sorted(designs, key=score, reverse=True):
         if len(chosen) >= k:
             break
-        if all(np.abs(design.unit - other.unit).max() >= distance for other in chosen):
+        if all(np.abs(design.point - other.point).max() >= distance for other in chosen):
             chosen.append(design)
     return chosen
 
@@ -54,9 +54,9 @@ def verify(
     verified: list[Design] = []
     try:
         if every and candidates:
-            return truth.evaluate(np.array([design.unit for design in candidates]))
+            return truth.evaluate(np.array([design.point for design in candidates]))
         for design in candidates:
-            verified += truth.evaluate(design.unit)
+            verified += truth.evaluate(design.point)
             if verified[-1].feasible:
                 break
     except BudgetSpent as spent:

@@ -72,7 +72,7 @@ def search(problem: Problem, make: MakeOptimiser, seed: int, *, start: FloatArra
     with contextlib.suppress(BudgetSpent):
         while not problem.finished:
             positions = optimiser.ask()
-            designs = problem.evaluate(scale.units(positions))
+            designs = problem.evaluate(scale.points(positions))
             optimiser.tell(positions, np.array([score(design) for design in designs]))
 
 
@@ -100,8 +100,8 @@ def simulate_proposals(truth: Problem, belief: Belief, positions: FloatArray, ge
     :raises BudgetSpent: the budget of `truth` ends before.
     """
     for position in positions:
-        unit = belief.scale.units(_new(position, truth.designs, belief.scale, generator))
-        (design,) = truth.evaluate(unit)
+        point = belief.scale.points(_new(position, truth.designs, belief.scale, generator))
+        (design,) = truth.evaluate(point)
         belief.note_choice(design)
         if design.feasible:
             return
@@ -117,8 +117,8 @@ def proposer(make: MakeOptimiser, evaluations: int, seed: int) -> Propose:
     def propose(belief: Belief, simulated: Sequence[Design], k: int) -> FloatArray:
         start, count, width = None, evaluations, FIRST_WIDTH
         if next(rounds) % FRESH_LOOK and simulated:
-            units = np.array([design.unit for design in simulated])
-            known = belief.scale.positions(units)
+            points = np.array([design.point for design in simulated])
+            known = belief.scale.positions(points)
             start, count, width = known[np.argmax(_believed(belief, known))], evaluations // 4, _LATER_WIDTH
         optimiser = make(len(belief.scale.low), seed + len(simulated), start, width)
         positions, values = _maximise(belief, optimiser, count)
@@ -163,7 +163,7 @@ def _new(
     position: FloatArray, simulated: Sequence[Design], scale: LogScale, generator: np.random.Generator
 ) -> FloatArray:
     """The position, moved a little if it was simulated before."""
-    while any(np.abs(scale.positions(design.unit) - position).max() < _SAME for design in simulated):
+    while any(np.abs(scale.positions(design.point) - position).max() < _SAME for design in simulated):
         position = np.clip(position + _NUDGE * generator.standard_normal(position.shape), 0.0, 1.0)
     return position
 

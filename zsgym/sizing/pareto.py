@@ -114,12 +114,12 @@ class _Sweep:
         working = [design for design in self._problem.designs if design.outcome.success]
         if start is None and working:
             best = max(working, key=lambda design: self._worth(design, goal, reference))
-            start = self._scale.positions(best.unit)
+            start = self._scale.positions(best.point)
         optimiser = self._make(self._problem.dimension, int(self._seeds.integers(2**31)), start, width)
         end = self._problem.simulations + count
         while self._problem.simulations < end and not until():
             positions = optimiser.ask()
-            designs = self._problem.evaluate(self._scale.units(positions))
+            designs = self._problem.evaluate(self._scale.points(positions))
             optimiser.tell(positions, np.array([self._worth(design, goal, reference) for design in designs]))
 
     def _goal(self, place: int) -> Goal:

@@ -4,7 +4,7 @@
         designs = problem.evaluate(np.random.default_rng(1).uniform(-1, 1, (20, problem.dimension)))
         best = max(designs, key=score)
 
-A *unit* is a point in [-1, 1]^n, what an action of the environments holds (`Circuit.from_unit`).
+A *point* is a vector in [-1, 1]^n, what an action of the environments holds (`Circuit.from_point`).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ FloatArray = NDArray[np.float64]
 class Design:
     """A sizing and what a simulator said about it.
 
-    unit: (n,) in [-1, 1]. sizing: declared units. outcome: the simulator's answer. margins: of every spec, empty where
+    point: (n,) in [-1, 1]. sizing: declared units. outcome: the simulator's answer. margins: of every spec, empty where
     the sizing does not work. reward: as the environments give it. feasible: it works and meets every spec.
     cautious: the reward at the worse end of every prediction interval; the reward itself where there is no interval.
     shortfall: how far below zero a sizing that does not work scores (`zsgym.sizing.score`).
     """
 
-    unit: FloatArray
+    point: FloatArray
     sizing: dict[str, float]
     outcome: Outcome
     margins: dict[str, float]
@@ -88,7 +88,7 @@ class BudgetSpent(evaluate.BudgetSpent):
 
 
 class Problem:
-    """One circuit, its targets and one backend: answers units in batches, counts every simulation and logs it.
+    """One circuit, its targets and one backend: answers points in batches, counts every simulation and logs it.
 
     :param backend: name of a backend, or a simulator (which stays open).
     :param targets: changes to the circuit's targets, metric -> SI value; None as a value drops a spec.
@@ -178,31 +178,31 @@ class Problem:
         """
         return self._evaluator.provenance
 
-    def evaluate(self, units: ArrayLike) -> list[Design]:
+    def evaluate(self, points: ArrayLike) -> list[Design]:
         """Simulate a batch, in order.
 
-        :param units: (B, n) in [-1, 1]; values outside are clipped.
+        :param points: (B, n) in [-1, 1]; values outside are clipped.
         :raises BudgetSpent: the budget does not cover the batch; it carries the designs that were evaluated.
         :raises SimulatorError: the infrastructure failed; everything that was answered has been logged.
         """
-        batch = np.clip(np.atleast_2d(np.asarray(units, dtype=np.float64)), -1.0, 1.0)
+        batch = np.clip(np.atleast_2d(np.asarray(points, dtype=np.float64)), -1.0, 1.0)
         covered = batch if self.remaining is None else batch[: self.remaining]
         designs = self._simulate(covered) if len(covered) else []
         if len(covered) < len(batch):
             raise BudgetSpent(self.budget or 0, designs)
         return designs
 
-    def design_of(self, unit: FloatArray, sizing: Mapping[str, float], outcome: Outcome) -> Design:
+    def design_of(self, point: FloatArray, sizing: Mapping[str, float], outcome: Outcome) -> Design:
         """The design that an outcome makes of a sizing, under this problem's targets."""
         if not outcome.success or outcome.metrics is None:
             below = 0.0 if outcome.failure is None else shortfall(self.circuit, self._policy, outcome)
-            return Design(unit, dict(sizing), outcome, {}, FAILURE_REWARD, False, shortfall=below)
+            return Design(point, dict(sizing), outcome, {}, FAILURE_REWARD, False, shortfall=below)
         margins = self.circuit.metrics.margins(outcome.metrics, self.targets)
         total = reward(margins)
         cautious = total
         if outcome.uncertainty is not None:
             cautious = reward(self.circuit.metrics.margins(self._worse_ends(outcome.uncertainty), self.targets))
-        return Design(unit, dict(sizing), outcome, margins, total, meets_all(margins), cautious)
+        return Design(point, dict(sizing), outcome, margins, total, meets_all(margins), cautious)
 
     def close(self) -> None:
         """Close the log, and the simulator unless it was passed in as an object. Safe to call twice."""
@@ -215,13 +215,13 @@ class Problem:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _simulate(self, units: FloatArray) -> list[Design]:
-        cases = self.circuit.cases(self.circuit.from_unit(units), self.conditions)
+    def _simulate(self, points: FloatArray) -> list[Design]:
+        cases = self.circuit.cases(self.circuit.from_point(points), self.conditions)
         outcomes = self._evaluator.ask(cases, [self.targets] * len(cases), errors="return")
         self._evaluator.record(cases, outcomes, [{"index": self.simulations + row} for row in range(len(cases))])
         designs = [
-            self.design_of(unit, case.sizing, outcome)
-            for unit, case, outcome in zip(units, cases, outcomes, strict=True)
+            self.design_of(point, case.sizing, outcome)
+            for point, case, outcome in zip(points, cases, outcomes, strict=True)
             if outcome.label is not None
         ]
         for design in designs:

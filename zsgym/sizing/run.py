@@ -136,7 +136,7 @@ class Run:
         left = counted(truth.remaining or 0, "simulation")
         self._say(f"{nobody} meets every spec: {METHODS[then].title} goes on, with {left} left")
         works = truth.best.outcome.success
-        start = LogScale.of(truth.circuit).positions(truth.best.unit) if works else self._start()
+        start = LogScale.of(truth.circuit).positions(truth.best.point) if works else self._start()
         self._search(then, start)
 
     def _start(self) -> NDArray[np.float64] | None:
@@ -154,7 +154,7 @@ class Run:
             self._say(f"the known-good sizing {names[best]!r} meets every spec already")
         else:
             self._say(f"the search begins at the known-good sizing {names[best]!r}")
-        return LogScale.of(self._truth.circuit).positions(designs[best].unit)
+        return LogScale.of(self._truth.circuit).positions(designs[best].point)
 
 
 def _maker(method: str) -> MakeOptimiser:
@@ -171,6 +171,6 @@ def simulate_known_good(problem: Problem) -> tuple[list[str], list[Design]]:
     if not names:
         return [], []
     try:
-        return names, problem.evaluate(circuit.to_unit(circuit.cases(sizings).vectors))
+        return names, problem.evaluate(circuit.to_point(circuit.cases(sizings).vectors))
     except BudgetSpent as spent:
         return names, spent.designs

@@ -44,12 +44,12 @@ class LogScale:
         values: FloatArray = np.clip(self.low * (self.high / self.low) ** clipped, self.low, self.high)
         return values
 
-    def units(self, positions: ArrayLike) -> FloatArray:
+    def points(self, positions: ArrayLike) -> FloatArray:
         """Unit values (..., n) at positions (..., n)."""
-        return np.clip(self.circuit.to_unit(self.values(positions)), -1.0, 1.0)
+        return np.clip(self.circuit.to_point(self.values(positions)), -1.0, 1.0)
 
-    def positions(self, units: ArrayLike) -> FloatArray:
-        """Positions (..., n) of unit values (..., n)."""
-        values = np.clip(self.circuit.from_unit(units), self.low, self.high)
+    def positions(self, points: ArrayLike) -> FloatArray:
+        """Positions (..., n) of points (..., n)."""
+        values = np.clip(self.circuit.from_point(points), self.low, self.high)
         positions: FloatArray = np.log(values / self.low) / np.log(self.high / self.low)
         return positions

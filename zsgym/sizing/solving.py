@@ -80,8 +80,8 @@ class Solver:
     def values(self, positions: FloatArray) -> FloatArray:
         """(B,) scores of positions in [0, 1]: see `zsgym.sizing.score`, with what is asked for as targets."""
         circuit = self.truth.circuit
-        units = self.scale.units(positions)
-        cases = circuit.cases(circuit.from_unit(units), self.truth.conditions)
+        points = self.scale.points(positions)
+        cases = circuit.cases(circuit.from_point(points), self.truth.conditions)
         outcomes = self.simulator.simulate(cases, errors="return")
         self.evaluations += len(cases)
         aims, found = self.aims, np.zeros(len(cases))
@@ -96,7 +96,7 @@ class Solver:
                 found[row] = reward(margins) - self._doubt(positions[row])
                 met = met and found[row] > -0.5
             else:
-                found[row] = score(self.truth.design_of(units[row], case.sizing, outcome))
+                found[row] = score(self.truth.design_of(points[row], case.sizing, outcome))
             if self.best is None or found[row] > self.best[0]:
                 self.best, self.met = (float(found[row]), positions[row]), met
         return found
@@ -106,7 +106,7 @@ class Solver:
 
         :raises BudgetSpent: the budget does not cover it.
         """
-        (design,) = self.truth.evaluate(self.scale.units(position))
+        (design,) = self.truth.evaluate(self.scale.points(position))
         self.choices.append((self.evaluations, None))
         self.best, self.met = None, False
         if not design.outcome.success:
@@ -185,7 +185,7 @@ def known_good_start(solver: Solver, say: Callable[[str], None]) -> FloatArray |
     names, sizings = list(circuit.known_good), list(circuit.known_good.values())
     if not names:
         return None
-    positions = solver.scale.positions(circuit.to_unit(circuit.cases(sizings).vectors))
+    positions = solver.scale.positions(circuit.to_point(circuit.cases(sizings).vectors))
     values = solver.values(positions)
     best = int(values.argmax())
     if values[best] < -len(circuit.metrics):

@@ -19,14 +19,14 @@ CAPACITY = 1000
 class Archive:
     """The best working sizings seen so far: by reward, and where every spec is met by the smallest margin.
 
-    units: (N, n) normalised sizings, best first. merit: (N,) the reward below zero, the smallest margin above.
+    points: (N, n) normalised sizings, best first. merit: (N,) the reward below zero, the smallest margin above.
 
     :param targets: that count, whatever a policy is shown (metric -> SI value).
     """
 
     def __init__(self, circuit: Circuit, targets: Targets) -> None:
         self.circuit, self.targets = circuit, targets
-        self.units: FloatArray = np.empty((0, len(circuit.parameters)))
+        self.points: FloatArray = np.empty((0, len(circuit.parameters)))
         self.merit: FloatArray = np.empty(0)
         self._columns = [i for i, name in enumerate(circuit.metrics.names) if name in targets]
         self._wanted = np.array(circuit.metrics.row(targets))
@@ -52,10 +52,10 @@ class Archive:
         metrics = np.array([list(info["metrics"].values()) for info in working])  # in the order of the class
         vectors = np.array([list(info["sizing"].values()) for info in working])
         margins: FloatArray = self.circuit.metrics.margin_table(metrics, self._wanted)[:, self._columns]
-        self.add(np.clip(self.circuit.to_unit(vectors), -1.0, 1.0), margins)
+        self.add(np.clip(self.circuit.to_point(vectors), -1.0, 1.0), margins)
         return margins
 
-    def add(self, units: FloatArray, margins: FloatArray) -> None:
+    def add(self, points: FloatArray, margins: FloatArray) -> None:
         """The same for working sizings (B, n) with their margins (B, specs)."""
         reward = np.minimum(margins, 0.0).sum(axis=1)
         merit = np.where(reward < 0.0, reward, margins.min(axis=1))
@@ -63,7 +63,7 @@ class Archive:
         better = merit > floor
         if not better.any():
             return
-        units, first = np.unique(np.concatenate([self.units, units[better]]), axis=0, return_index=True)
+        points, first = np.unique(np.concatenate([self.points, points[better]]), axis=0, return_index=True)
         merit = np.concatenate([self.merit, merit[better]])[first]
         order = np.argsort(-merit, kind="stable")[:CAPACITY]
-        self.units, self.merit = units[order], merit[order]
+        self.points, self.merit = points[order], merit[order]

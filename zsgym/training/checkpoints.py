@@ -73,7 +73,7 @@ class Checkpoints(BaseCallback):
             if normalisation is not None:
                 normalisation.save(str(partial / NORMALISATION))
             with (partial / DESIGNS).open("wb") as file:
-                pickle.dump((self._archive.units, self._archive.merit, self._verifier.verified), file)
+                pickle.dump((self._archive.points, self._archive.merit, self._verifier.verified), file)
             shutil.rmtree(path, ignore_errors=True)
             partial.rename(path)
         except OSError as error:
@@ -91,7 +91,7 @@ class Checkpoints(BaseCallback):
         """
         try:
             with (checkpoint / DESIGNS).open("rb") as file:
-                self._archive.units, self._archive.merit, self._verifier.verified = pickle.load(file)
+                self._archive.points, self._archive.merit, self._verifier.verified = pickle.load(file)
         except (OSError, pickle.UnpicklingError, EOFError, ValueError) as error:
             raise ConfigError(f"{checkpoint} is damaged ({error}): remove it to resume from the one before") from error
         if isinstance(env, VecNormalize):

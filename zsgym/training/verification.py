@@ -113,17 +113,17 @@ class Verifier:
         :raises SimulatorError: ngspice failed; what it answered before is kept.
         """
         new: list[Verified] = []
-        units, _ = self._ranked(archive.units)
-        units = units[:_SHORTLIST]
+        points, _ = self._ranked(archive.points)
+        points = points[:_SHORTLIST]
         while len(new) < k and (every or not any(row.measured.feasible for row in new)):
-            units, beliefs = self._ranked(units)
-            if not len(units) or self.remaining == 0:
+            points, beliefs = self._ranked(points)
+            if not len(points) or self.remaining == 0:
                 break
-            unit, believed = units[0], float(beliefs[0])
+            point, believed = points[0], float(beliefs[0])
             if new and believed < least:
                 break
-            (predicted,) = self._predictor.evaluate(unit)
-            (measured,) = self.truth.evaluate(unit)
+            (predicted,) = self._predictor.evaluate(point)
+            (measured,) = self.truth.evaluate(point)
             new.append(Verified(step, believed, predicted, measured))
             self._verified.append(new[-1])
             self._learn()
@@ -148,8 +148,8 @@ class Verifier:
         """Every verified design, best first; if there is none, k distinct designs as they are predicted."""
         if self.verified:
             return sorted(self.verified, key=lambda row: -row.merit)
-        units, _ = self._ranked(archive.units)
-        return distinct(self._predictor.evaluate(units[:_SHORTLIST]), k, _DISTINCT) if len(units) else []
+        points, _ = self._ranked(archive.points)
+        return distinct(self._predictor.evaluate(points[:_SHORTLIST]), k, _DISTINCT) if len(points) else []
 
     def report(self, k: int) -> str:
         """The best k designs in ngspice, best first, as both simulators see them; margins and sizing of the best."""
@@ -178,19 +178,19 @@ class Verifier:
             ]
         )
 
-    def _ranked(self, units: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _ranked(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Those of (N, n) designs that were not simulated, most promising first, and how probably each is feasible."""
-        known = np.array([row.measured.unit for row in self.verified]).reshape(-1, units.shape[1])
-        distance = np.abs(units[:, None] - known[None]).max(axis=2).min(axis=1, initial=np.inf)
-        units = units[distance >= _DISTINCT]
+        known = np.array([row.measured.point for row in self.verified]).reshape(-1, points.shape[1])
+        distance = np.abs(points[:, None] - known[None]).max(axis=2).min(axis=1, initial=np.inf)
+        points = points[distance >= _DISTINCT]
         if self.belief is None:
-            return units, np.full(len(units), math.nan)
+            return points, np.full(len(points), math.nan)
         with torch.inference_mode():
-            positions = torch.from_numpy(self.belief.scale.positions(units))
+            positions = torch.from_numpy(self.belief.scale.positions(points))
             parts = [self.belief.log_feasibility(part).numpy() for part in torch.split(positions, 256)]
         values = np.concatenate([*parts, np.empty(0)])
         order = np.argsort(-values, kind="stable")
-        return units[order], np.exp(values[order])
+        return points[order], np.exp(values[order])
 
     def _learn(self) -> None:
         if self.belief is not None and self.verified:

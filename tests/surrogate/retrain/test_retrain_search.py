@@ -37,9 +37,9 @@ def test_searches_improve_on_where_they_start_and_keep_the_best_they_saw(surroga
     values = []
     for found in (long, short):
         by_targets = {tuple(claim.targets.items()): claim for claim in found.claims}
-        units = np.array([by_targets[key].design.unit for key in sorted(by_targets)])
+        points = np.array([by_targets[key].design.point for key in sorted(by_targets)])
         crowd = Crowd(surrogate.checkpoint, nmcf(), [by_targets[key].targets for key in sorted(by_targets)])
-        values.append(crowd.predict(crowd.scale.positions(units)[:, None])[0].ravel())
+        values.append(crowd.predict(crowd.scale.positions(points)[:, None])[0].ravel())
     after, before = values
     assert (after >= before - 1e-6).all()
     assert after.mean() > before.mean() + 0.1
@@ -54,8 +54,8 @@ def test_searches_together_believe_what_each_believes_alone(surrogate: Surrogate
         alone = Belief(surrogate.checkpoint, nmcf(), wanted)
         expected = alone.log_feasibility(alone.rounded(torch.from_numpy(positions[i])))
         assert together[i] == pytest.approx(expected.detach().numpy(), rel=1e-4)
-        units = alone.scale.units(positions[i])
-        predicted = surrogate.predict(nmcf().cases(nmcf().from_unit(units)))
+        points = alone.scale.points(positions[i])
+        predicted = surrogate.predict(nmcf().cases(nmcf().from_point(points)))
         assert p_valid[i] == pytest.approx(predicted.p_valid, abs=1e-4)
 
 

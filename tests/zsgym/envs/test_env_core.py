@@ -43,7 +43,7 @@ def test_an_absolute_action_is_the_sizing(make_env: MakeEnv, nmcf: Circuit) -> N
     env.reset(seed=0)
     for value in (-1.0, 0.0, 1.0):
         observation, *_, info = env.step(np.full(env.action_space.shape, value, np.float32))
-        expected = nmcf.sizing(nmcf.from_unit(np.full(len(nmcf.parameters), value)))
+        expected = nmcf.sizing(nmcf.from_point(np.full(len(nmcf.parameters), value)))
         assert info["sizing"] == expected == simulator.simulated[-1]
         assert (observation[: len(nmcf.parameters)] == value).all()
 
@@ -65,7 +65,7 @@ def test_delta_actions_move_by_the_step_size_and_stop_at_the_bounds(make_env: Ma
 
 def test_small_moves_of_a_count_add_up(make_env: MakeEnv, nmcf: Circuit) -> None:
     env = make_env(action_mode="delta", step_size=0.01)
-    env.reset(seed=0, options={"sizing": nmcf.sizing(nmcf.from_unit(np.zeros(len(nmcf.parameters))))})
+    env.reset(seed=0, options={"sizing": nmcf.sizing(nmcf.from_point(np.zeros(len(nmcf.parameters))))})
     count = next(p.name for p in nmcf.parameters if p.integer)
     counts = [env.step(np.ones(env.action_space.shape))[4]["sizing"][count] for _ in range(20)]
     assert all(value == round(value) for value in counts)
@@ -157,12 +157,12 @@ def test_targets_of_one_episode(make_env: MakeEnv, nmcf: Circuit) -> None:
 def test_a_given_start_is_simulated_exactly(make_env: MakeEnv, nmcf: Circuit) -> None:
     simulator = FakeSimulator(nmcf)
     env = make_env(simulator=simulator)
-    sizing = nmcf.sizing(nmcf.from_unit(np.linspace(-0.9, 0.9, len(nmcf.parameters))))
+    sizing = nmcf.sizing(nmcf.from_point(np.linspace(-0.9, 0.9, len(nmcf.parameters))))
     sizing["W_gm2"] = 1.2345678901
     observation, info = env.reset(options={"sizing": sizing})
     assert simulator.simulated == [sizing]
     assert info["sizing"] == sizing
-    np.testing.assert_allclose(observation[: len(sizing)], nmcf.to_unit(nmcf.vector(sizing)), atol=1e-6)
+    np.testing.assert_allclose(observation[: len(sizing)], nmcf.to_point(nmcf.vector(sizing)), atol=1e-6)
 
 
 def test_a_known_good_start(make_env: MakeEnv, nmcf: Circuit) -> None:
@@ -323,7 +323,7 @@ def test_invalid_reset_options(make_env: MakeEnv, options: dict[str, Any], messa
 
 
 def test_a_start_out_of_bounds_names_parameter_and_bounds(make_env: MakeEnv, nmcf: Circuit) -> None:
-    sizing = nmcf.sizing(nmcf.from_unit(np.zeros(len(nmcf.parameters)))) | {"L_gm3": 2.0}
+    sizing = nmcf.sizing(nmcf.from_point(np.zeros(len(nmcf.parameters)))) | {"L_gm3": 2.0}
     with pytest.raises(ConfigError, match=r"out of bounds: L_gm3 = 2 \(bounds 0.13 to 1\)"):
         make_env().reset(options={"sizing": sizing})
 

@@ -63,13 +63,13 @@ def counts(circuit: Circuit) -> np.ndarray:
 
 def half_a_count(circuit: Circuit) -> float:
     """The largest change of a normalised coordinate by rounding to a count, of a uniform draw within the bounds."""
-    vector = circuit.from_unit(np.zeros(len(circuit.parameters)))
+    vector = circuit.from_point(np.zeros(len(circuit.parameters)))
     widest = 0.0
     for column in np.flatnonzero(counts(circuit)):
         parameter = circuit.parameters[column]
         low, high = np.tile(vector, (2, 1))
         low[column], high[column] = parameter.low, parameter.low + 0.5
-        widest = max(widest, float((circuit.to_unit(high) - circuit.to_unit(low))[column]))
+        widest = max(widest, float((circuit.to_point(high) - circuit.to_point(low))[column]))
     return widest + 1e-6
 
 

@@ -46,8 +46,8 @@ class PredictingFake(FakeSimulator):
 
     name = "surrogate"
 
-    def _failure(self, unit: Sequence[float]) -> str | None:
-        failure = super()._failure(unit)
+    def _failure(self, point: Sequence[float]) -> str | None:
+        failure = super()._failure(point)
         return failure if failure in (None, Failure.GEOMETRY) else Failure.PREDICTED
 
 

@@ -183,7 +183,7 @@ def test_it_knows_circuits_that_nobody_has_seen() -> None:
     circuit = load_circuit(FIVE)
     unit = np.random.default_rng(3).uniform(-0.5, 0.5, (4, len(circuit.parameters)))
     with PhysicsSimulator(circuit) as physics:
-        _compare(physics, circuit, [circuit.sizing(row) for row in circuit.from_unit(unit)], {})
+        _compare(physics, circuit, [circuit.sizing(row) for row in circuit.from_point(unit)], {})
 
 
 @pytest.mark.ngspice

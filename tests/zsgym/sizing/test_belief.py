@@ -55,8 +55,8 @@ def test_simulations_correct_the_belief_where_they_were_made(checkpoint: Checkpo
     truth = Problem(
         nmcf(), backend=ShiftedTruth(nmcf(), checkpoint, "dc_gain", -3.0), targets=belief_targets("dc_gain")
     )
-    simulated = truth.evaluate(belief.scale.units(positions(12).numpy()))
-    seen = torch.from_numpy(belief.scale.positions(np.array([design.unit for design in simulated])))
+    simulated = truth.evaluate(belief.scale.points(positions(12).numpy()))
+    seen = torch.from_numpy(belief.scale.positions(np.array([design.point for design in simulated])))
     before = belief.log_feasibility(seen).detach()
     belief.learn(simulated)
     after = belief.log_feasibility(seen).detach()
@@ -72,8 +72,8 @@ def belief_targets(*names: str) -> dict[str, float | None]:
 def test_a_failure_makes_its_neighbourhood_doubtful(checkpoint: Checkpoint) -> None:
     belief = Belief(checkpoint, nmcf(), {"dc_gain": -1e3})  # validity alone decides
     with Problem(nmcf(), backend=FakeSimulator(nmcf())) as problem:
-        designs = problem.evaluate(belief.scale.units(positions(40).numpy()))
-    seen = torch.from_numpy(belief.scale.positions(np.array([design.unit for design in designs])))
+        designs = problem.evaluate(belief.scale.points(positions(40).numpy()))
+    seen = torch.from_numpy(belief.scale.positions(np.array([design.point for design in designs])))
     works = torch.tensor([design.outcome.success for design in designs])
     assert 5 < int(works.sum()) < 35
     belief.learn(designs)

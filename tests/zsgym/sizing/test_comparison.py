@@ -40,7 +40,7 @@ class Known(FakeSimulator):
         return Known(circuit)
 
     def _answer(self, sizing: Mapping[str, float]) -> Outcome:
-        unit = np.array(self.circuit.to_unit(self.circuit.vector(sizing)))
+        unit = np.array(self.circuit.to_point(self.circuit.vector(sizing)))
         off = 10.0 ** -float(np.mean(unit**2))
         name = self.circuit.name
         metrics = dict.fromkeys(self.circuit.metrics.names, 1.0)

@@ -27,7 +27,7 @@ from zsgym.sizing.scale import LogScale
 from zsgym.sizing.score import score
 
 
-def units(count: int, seed: int = 0, circuit: Circuit | None = None) -> np.ndarray:
+def points(count: int, seed: int = 0, circuit: Circuit | None = None) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.9, 1.0, (count, len((circuit or nmcf()).parameters)))
 
 
@@ -62,7 +62,7 @@ def judged(outcome: Outcome) -> Design:
 def test_every_simulation_counts_and_the_best_stays() -> None:
     simulator = FakeSimulator(nmcf())
     with Problem(nmcf(), backend=simulator) as problem:
-        first, second = problem.evaluate(units(6)), problem.evaluate(units(3, seed=1))
+        first, second = problem.evaluate(points(6)), problem.evaluate(points(3, seed=1))
         designs = [*first, *second]
         assert [step.simulations for step in problem.history] == list(range(1, 10))
         rewards = [step.reward for step in problem.history]
@@ -73,8 +73,8 @@ def test_every_simulation_counts_and_the_best_stays() -> None:
 
 
 def test_a_design_holds_what_the_environment_would_say() -> None:
-    [design] = Problem(nmcf(), backend=FakeSimulator(nmcf(), always_works=True)).evaluate(units(1))
-    assert design.sizing == nmcf().sizing(nmcf().from_unit(design.unit))
+    [design] = Problem(nmcf(), backend=FakeSimulator(nmcf(), always_works=True)).evaluate(points(1))
+    assert design.sizing == nmcf().sizing(nmcf().from_point(design.point))
     assert design.reward == pytest.approx(sum(min(margin, 0.0) for margin in design.margins.values()))
     assert design.feasible == (design.reward == 0.0)
     assert judged(failure(Failure.UNSTABLE)).reward == FAILURE_REWARD
@@ -83,23 +83,23 @@ def test_a_design_holds_what_the_environment_would_say() -> None:
 def test_targets_decide_what_is_feasible() -> None:
     outcome = success(power=150e-6)
     with Problem(nmcf(), backend=Scripted(nmcf(), [outcome])) as problem:
-        assert problem.evaluate(units(1))[0].feasible
+        assert problem.evaluate(points(1))[0].feasible
     with Problem(nmcf(), backend=Scripted(nmcf(), [outcome]), targets={"power": 100e-6}) as problem:
-        [design] = problem.evaluate(units(1))
+        [design] = problem.evaluate(points(1))
         assert not design.feasible
         assert design.reward == pytest.approx(-50 / 250)
 
 
 def test_the_budget_is_spent_to_the_last_simulation() -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=5) as problem:
-        problem.evaluate(units(3))
+        problem.evaluate(points(3))
         with pytest.raises(BudgetSpent) as spent:
-            problem.evaluate(units(4))
+            problem.evaluate(points(4))
         assert problem.simulations == 5
         assert len(spent.value.designs) == 2
         assert problem.remaining == 0
         with pytest.raises(BudgetSpent):
-            problem.evaluate(units(1))
+            problem.evaluate(points(1))
     with pytest.raises(ConfigError, match="at least one"):
         Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=0)
 
@@ -108,12 +108,12 @@ def test_a_problem_is_finished_when_it_is_solved_or_its_budget_is_spent() -> Non
     answers = [success(dc_gain=1.0), success(), success(dc_gain=1.0)]
     with Problem(nmcf(), backend=Scripted(nmcf(), answers), budget=3) as problem:
         assert not problem.finished
-        problem.evaluate(units(1))
+        problem.evaluate(points(1))
         assert (problem.solved, problem.finished) == (False, False)
-        problem.evaluate(units(1))
+        problem.evaluate(points(1))
         assert (problem.solved, problem.finished) == (True, True)
     with Problem(nmcf(), backend=Scripted(nmcf(), answers[:1]), budget=1) as problem:
-        problem.evaluate(units(1))
+        problem.evaluate(points(1))
         assert (problem.solved, problem.finished) == (False, True)
 
 
@@ -126,7 +126,7 @@ def test_what_answered_is_known_after_closing() -> None:
 
     simulator = Once(nmcf())
     with Problem(nmcf(), backend=simulator) as problem:
-        problem.evaluate(units(1))
+        problem.evaluate(points(1))
     simulator.close()
     assert problem.provenance == {"fake": "2"}
 
@@ -135,12 +135,12 @@ def test_units_are_clipped_to_the_bounds() -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf())) as problem:
         [design] = problem.evaluate(np.full(problem.dimension, 3.0))
     assert list(design.sizing.values()) == pytest.approx(list(nmcf().bounds[1]))
-    assert design.unit.max() == 1.0
+    assert design.point.max() == 1.0
 
 
 def test_every_simulated_sizing_is_logged(tmp_path: Path) -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf()), log=tmp_path, agent="cma_es", seed=7) as problem:
-        designs = problem.evaluate(units(4))
+        designs = problem.evaluate(points(4))
     rows = list(read_samples(tmp_path))
     assert [dict(row.sizing) for row in rows] == [design.sizing for design in designs]
     assert {(row.strategy, row.seed) for row in rows} == {("cma_es", 7)}
@@ -152,7 +152,7 @@ def test_what_was_answered_before_a_crash_is_logged_and_counted(tmp_path: Path) 
     lost = Outcome(Status.INFRASTRUCTURE_ERROR, backend="fake", error=SimulatorCrashError("killed"))
     simulator = Scripted(nmcf(), [success(), lost, failure(Failure.NO_GAIN)])
     with Problem(nmcf(), backend=simulator, log=tmp_path) as problem, pytest.raises(SimulatorCrashError):
-        problem.evaluate(units(3))
+        problem.evaluate(points(3))
     assert problem.simulations == 2
     assert [row.label for row in read_samples(tmp_path)] == [1, 0]
     assert [record.message for record in read_errors(tmp_path)] == ["killed"]
@@ -229,7 +229,7 @@ def test_an_infrastructure_error_has_no_score() -> None:
 
 def test_distinct_takes_the_best_of_every_neighbourhood() -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf(), always_works=True)) as problem:
-        centres = units(3)
+        centres = points(3)
         designs = problem.evaluate(np.concatenate([centres, centres + 0.01, centres - 0.02]))
     chosen = distinct(designs, 9)
     assert len(chosen) == 3
@@ -240,7 +240,7 @@ def test_distinct_takes_the_best_of_every_neighbourhood() -> None:
 
 def test_verify_ends_at_the_first_feasible_design_unless_told_otherwise() -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf())) as model:
-        candidates = model.evaluate(units(12))
+        candidates = model.evaluate(points(12))
     answers = [success(dc_gain=1.0), success(), success(), failure(Failure.UNSTABLE)]
     with Problem(nmcf(), backend=Scripted(nmcf(), answers)) as truth:
         verified = verify(candidates, truth, 4)
@@ -248,12 +248,12 @@ def test_verify_ends_at_the_first_feasible_design_unless_told_otherwise() -> Non
     with Problem(nmcf(), backend=Scripted(nmcf(), answers)) as truth:
         verified = verify(candidates, truth, 4, every=True)
         assert [design.feasible for design in verified] == [False, True, True, False]
-    assert np.array_equal(verified[0].unit, distinct(candidates, 1)[0].unit), "the best comes first"
+    assert np.array_equal(verified[0].point, distinct(candidates, 1)[0].point), "the best comes first"
 
 
 def test_verify_returns_what_the_budget_allows() -> None:
     with Problem(nmcf(), backend=FakeSimulator(nmcf())) as model:
-        candidates = model.evaluate(units(8))
+        candidates = model.evaluate(points(8))
     never = {"dc_gain": 1e9}
     for every in (False, True):
         with Problem(nmcf(), backend=FakeSimulator(nmcf()), budget=3, targets=never) as truth:
@@ -268,10 +268,10 @@ def test_positions_cover_the_models_and_come_back(circuit: Circuit) -> None:
     scale = LogScale.of(circuit)
     drawn = np.random.default_rng(0).uniform(size=(50, len(circuit.parameters)))
     corners = np.round(drawn)
-    values = circuit.from_unit(scale.units(np.concatenate([drawn, corners])))
+    values = circuit.from_point(scale.points(np.concatenate([drawn, corners])))
     assert inside_models(circuit, values).all()
     real = [not parameter.integer for parameter in circuit.parameters]
-    assert scale.positions(scale.units(drawn))[:, real] == pytest.approx(drawn[:, real], abs=1e-9)
+    assert scale.positions(scale.points(drawn))[:, real] == pytest.approx(drawn[:, real], abs=1e-9)
     middle = scale.values(np.full(len(circuit.parameters), 0.5))
     assert middle == pytest.approx(np.sqrt(scale.low * scale.high)), "logarithmic"
 

@@ -156,7 +156,7 @@ def test_a_search_begins_at_a_known_good_sizing(fakes: list[FakeSimulator]) -> N
 def distances(sizings: list[dict[str, float]], known: dict[str, float]) -> np.ndarray:
     """Of every parameter, as shares of its range on the scale of the search."""
     scale = LogScale.of(nmcf())
-    positions = [scale.positions(nmcf().to_unit(nmcf().vector(sizing))) for sizing in (*sizings, known)]
+    positions = [scale.positions(nmcf().to_point(nmcf().vector(sizing))) for sizing in (*sizings, known)]
     distance: np.ndarray = np.abs(np.array(positions[:-1]) - positions[-1])
     return distance
 

@@ -76,7 +76,7 @@ def test_where_ngspice_finds_a_failure_the_search_goes_elsewhere() -> None:
     solver = Solver(Biased(), truth)
     designs = solve_and_verify(truth, solver, seed=1)
     assert len(designs) == 4
-    positions = np.array([solver.scale.positions(design.unit) for design in designs])
+    positions = np.array([solver.scale.positions(design.point) for design in designs])
     distances = np.sqrt(((positions[:, None] - positions[None]) ** 2).mean(axis=-1))
     assert distances[np.triu_indices(4, 1)].min() > 0.02
 

@@ -168,7 +168,7 @@ class Bowl(FakeSimulator):
     """GBW costs power in proportion, and some parameters waste power away from their middle."""
 
     def _answer(self, sizing: Mapping[str, float]) -> Outcome:
-        first, *others = self.circuit.to_unit(self.circuit.vector(sizing)).tolist()
+        first, *others = self.circuit.to_point(self.circuit.vector(sizing)).tolist()
         if others[0] > 0.9:
             return Outcome(Status.CIRCUIT_FAILURE, Failure.UNSTABLE, backend=self.name)
         waste = 10.0 ** float(np.square(others[:6]).mean())

@@ -21,10 +21,10 @@ def test_the_archive_keeps_the_best() -> None:
     reward = np.minimum(margins, 0.0).sum(axis=1)
     merit = np.where(reward < 0.0, reward, margins.min(axis=1))
     np.testing.assert_array_equal(archive.merit, np.sort(merit)[::-1][:CAPACITY])
-    np.testing.assert_array_equal(archive.units[0], offered[merit.argmax()])
+    np.testing.assert_array_equal(archive.points[0], offered[merit.argmax()])
     assert archive.feasible == min((merit >= 0).sum(), CAPACITY)
-    archive.add(archive.units[:5], margins[:5] * 0.0)  # the same designs again
-    assert len(np.unique(archive.units, axis=0)) == len(archive.units)
+    archive.add(archive.points[:5], margins[:5] * 0.0)  # the same designs again
+    assert len(np.unique(archive.points, axis=0)) == len(archive.points)
 
 
 def info(works: bool, **changes: float) -> dict[str, Any]:
@@ -42,5 +42,5 @@ def test_working_sizings_are_offered_with_their_margins() -> None:
     assert margins.tolist() == [[found["power"], found["gbw"]] for found in expected]
     assert archive.feasible == 1
     best = nmcf().vector(info(True, gbw=4.0)["sizing"])
-    np.testing.assert_allclose(archive.units[0], nmcf().to_unit(best))
+    np.testing.assert_allclose(archive.points[0], nmcf().to_point(best))
     assert archive.offer([info(False)]).shape == (0, 2)

@@ -45,9 +45,9 @@ def test_a_rehearsal_follows_from_seed_and_steps(
     monkeypatch.setenv("ZSGYM_LOG_DIR", str(tmp_path / "log"))
     first = rehearsed(model, surrogate)
     assert len(first.merit) > 3
-    np.testing.assert_array_equal(first.units, rehearsed(model, surrogate).units)
+    np.testing.assert_array_equal(first.points, rehearsed(model, surrogate).points)
     for other in (rehearsed(model, surrogate, steps=128), rehearsed(model, surrogate, seed=2)):
-        assert not np.array_equal(first.units, other.units)
+        assert not np.array_equal(first.points, other.points)
     assert not (tmp_path / "log").exists()
 
 

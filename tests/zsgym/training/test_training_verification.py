@@ -30,13 +30,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def units(count: int, seed: int = 0) -> np.ndarray:
+def points(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.9, 1.0, (count, len(nmcf().parameters)))
 
 
 def filled(count: int = 50) -> Archive:
     archive = Archive(nmcf(), nmcf().targets)
-    archive.add(units(count), -np.random.default_rng(1).uniform(0.1, 1, (count, 11)))
+    archive.add(points(count), -np.random.default_rng(1).uniform(0.1, 1, (count, 11)))
     return archive
 
 
@@ -46,19 +46,19 @@ def test_the_verifier_follows_the_belief_and_learns() -> None:
     belief = Belief(surrogate.checkpoint, circuit, circuit.targets)
     archive = filled()
     with torch.inference_mode():
-        first = belief.log_feasibility(torch.from_numpy(belief.scale.positions(archive.units))).numpy()
+        first = belief.log_feasibility(torch.from_numpy(belief.scale.positions(archive.points))).numpy()
     with Problem(circuit, backend=FakeSimulator(circuit), budget=4) as truth:
         verifier = Verifier(surrogate, truth, belief)
         new = verifier.verify(archive, 3, step=7, every=True)
-        np.testing.assert_array_equal(new[0].measured.unit, archive.units[first.argmax()])
+        np.testing.assert_array_equal(new[0].measured.point, archive.points[first.argmax()])
         assert [row.step for row in new] == [7, 7, 7]
-        assert len({row.measured.unit.tobytes() for row in new}) == 3
+        assert len({row.measured.point.tobytes() for row in new}) == 3
         assert new[0].belief == pytest.approx(np.exp(first.max()))
         # A continued run chooses as this one would have done.
         again = Belief(surrogate.checkpoint, circuit, circuit.targets)
         resumed = Verifier(surrogate, truth, again)
         resumed.verified = verifier.verified
-        (mine,), (theirs,) = (v._ranked(archive.units)[0][:1] for v in (verifier, resumed))
+        (mine,), (theirs,) = (v._ranked(archive.points)[0][:1] for v in (verifier, resumed))
         np.testing.assert_array_equal(mine, theirs)
         assert len(verifier.verify(archive, 3, step=8, every=True, least=2.0)) == 1  # nothing is that certain
         with Problem(circuit, backend=FakeSimulator(circuit), budget=2) as other:

@@ -63,7 +63,7 @@ class Ascent:
 
     def _around_best(self, belief: Belief, simulated: Sequence[Design]) -> Tensor:
         """Positions near the best simulated design."""
-        best = belief.scale.positions(max(simulated, key=score).unit)
+        best = belief.scale.positions(max(simulated, key=score).point)
         steps = 0.03 * self._generator.standard_normal((self._few, len(best)))
         return torch.from_numpy(np.clip(best + steps, 0.0, 1.0))
 
