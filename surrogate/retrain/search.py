@@ -113,7 +113,7 @@ def search(simulator: SurrogateSimulator, settings: SearchSettings, rng: np.rand
     best, best_value = _best_of(asked, values)
     strategies = _strategies(best, settings, rng)
     visited, chances = [asked], [p_valid]
-    for _ in tqdm(range(settings.generations), desc="search", point="generation", leave=False):
+    for _ in tqdm(range(settings.generations), desc="search", unit="generation", leave=False):
         asked = np.array([strategy.ask() for strategy in strategies])
         values, p_valid = crowd.predict(asked)
         for strategy, positions, own in zip(strategies, asked, values, strict=True):

@@ -95,11 +95,10 @@ def test_a_sizing_without_an_answer_scores_below_every_other() -> None:
 
 
 def test_a_search_ends_although_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solving, "MOST_CALLS", 600)
     monkeypatch.setattr(solving, "_CALLS_PER_ROUND", 200)
     truth = Problem(nmcf(), backend=Biased(), targets=dict.fromkeys(nmcf().targets) | {"dc_gain": 1e6}, budget=20)
     solver = Solver(Biased(), truth)
-    designs = solve_and_verify(truth, solver, seed=1)
+    designs = solve_and_verify(truth, solver, seed=1, calls=600)
     assert not truth.solved
     assert 1 <= len(designs) <= 3, "the best of every round is simulated all the same"
     assert solver.evaluations < 1000
