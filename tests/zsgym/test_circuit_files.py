@@ -294,6 +294,12 @@ def test_files_that_are_no_circuit(tmp_path: Path, text: str | bytes, why: str) 
         load_circuit(path)
 
 
+def test_a_netlist_in_the_place_of_its_yaml_file_is_said_to_be_one(tmp_path: Path) -> None:
+    write_circuit(tmp_path)
+    with pytest.raises(ConfigError, match=r"amp\.spice is a netlist: give the YAML file that describes it"):
+        load_circuit(tmp_path / "amp.spice")
+
+
 def test_documentation_shows_these_errors(tmp_path: Path) -> None:
     """Each line of the page's box, which wraps them, is what a file with that mistake gives."""
 

@@ -18,6 +18,7 @@ DIRECTORIES_VARIABLE = "ZSGYM_CIRCUITS"
 """Environment variable with further circuit directories, separated as in PATH."""
 
 _SUFFIXES = (".yaml", ".yml")
+_NETLIST_SUFFIXES = (".spice", ".cir", ".sp", ".net", ".ckt", ".scs")
 
 
 def list_circuits(directories: Iterable[str | os.PathLike[str]] = ()) -> list[str]:
@@ -82,6 +83,11 @@ def _circuit_file(path: Path) -> Path:
         path = files[0]
     if not path.is_file():
         raise ConfigError(f"{path}: no such circuit file. Known circuits: {', '.join(list_circuits())}")
+    if path.suffix.lower() in _NETLIST_SUFFIXES:
+        raise ConfigError(
+            f"{path} is a netlist: give the YAML file that describes it, with its sizing parameters and specs "
+            "(docs/bring-your-own-circuit.md)"
+        )
     return path.resolve()
 
 
