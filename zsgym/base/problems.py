@@ -58,6 +58,18 @@ def read_mapping(path: Path, model: type[BaseModel]) -> dict[str, Any]:
     return content
 
 
+def read_section(content: object, model: type[ModelT], where: str) -> ModelT:
+    """A part of a file that was read already, as a model.
+
+    :param where: the file and the key of the part, such as `designs.json: history`.
+    :raises ConfigError: it is not one; the message names every key that is wrong.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{where}.{line}" for line in describe(error, model))) from error
+
+
 def did_you_mean(name: object, choices: Iterable[str], label: str = "Valid") -> str:
     """The end of an error message: the nearest valid choice, if any is near, and all of them."""
     names = list(choices)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from zsgym.base.errors import ConfigError
-from zsgym.base.problems import describe
+from zsgym.base.problems import read_section
 
 
 class Simulation(BaseModel):
@@ -47,8 +46,4 @@ class SearchHistory(BaseModel):
 
         :raises ConfigError: it is not one; the message names the source and the key.
         """
-        try:
-            return SearchHistory.model_validate(content)
-        except ValidationError as error:
-            lines = (f"{source}: history.{line}" for line in describe(error, SearchHistory))
-            raise ConfigError("\n".join(lines)) from error
+        return read_section(content, SearchHistory, f"{source}: history")

@@ -12,10 +12,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from zsgym.base.errors import ConfigError
-from zsgym.base.problems import describe
+from zsgym.base.problems import read_section
 from zsgym.base.quantities import quantity
 from zsgym.base.tables import table
 from zsgym.circuits import Circuit
@@ -145,11 +145,7 @@ class Tradeoff(BaseModel):
 
         :raises ConfigError: it is not one; the message names the source and the key.
         """
-        try:
-            return Tradeoff.model_validate(content)
-        except ValidationError as error:
-            lines = (f"{source}: tradeoff.{line}" for line in describe(error, Tradeoff))
-            raise ConfigError("\n".join(lines)) from error
+        return read_section(content, Tradeoff, f"{source}: tradeoff")
 
     def in_words(self, metrics: MetricSet) -> list[str]:
         """Lines that say which specs bind; none where every spec is met."""
