@@ -256,6 +256,18 @@ class Problem:
         return {name: min(max(end, -1e30), 1e30) for name, end in ends.items()}
 
 
+def where_it_begins(names: Sequence[str], best: int, *, works: bool, solved: bool) -> str:
+    """What a search says of the known-good sizings, of which `best` is the best one.
+
+    :param works: whether that one works. :param solved: whether it meets every spec.
+    """
+    if not works:
+        return f"of the known-good sizings none works ({', '.join(names)}): the search begins without one"
+    if solved:
+        return f"the known-good sizing {names[best]!r} meets every spec already"
+    return f"the search begins at the known-good sizing {names[best]!r}"
+
+
 def ngspice_or_prediction(
     circuit: Circuit,
     model: str,

@@ -13,7 +13,7 @@ from zsgym.base.quantities import counted
 from zsgym.simulators import make_simulator
 from zsgym.sizing.designs import search_history
 from zsgym.sizing.methods import GRADIENT, METHODS, PHYSICS, Choice
-from zsgym.sizing.problem import BudgetSpent, Design, Problem
+from zsgym.sizing.problem import BudgetSpent, Design, Problem, where_it_begins
 from zsgym.sizing.result import SizingResult
 from zsgym.sizing.scale import LogScale
 from zsgym.sizing.score import score
@@ -147,14 +147,9 @@ class Run:
         if not designs:
             return None
         best = max(range(len(designs)), key=lambda row: score(designs[row]))
-        if not designs[best].outcome.success:
-            self._say(f"of the known-good sizings none works ({', '.join(names)}): the search begins without one")
-            return None
-        if self._truth.solved:
-            self._say(f"the known-good sizing {names[best]!r} meets every spec already")
-        else:
-            self._say(f"the search begins at the known-good sizing {names[best]!r}")
-        return LogScale.of(self._truth.circuit).positions(designs[best].point)
+        works = designs[best].outcome.success
+        self._say(where_it_begins(names, best, works=works, solved=self._truth.solved))
+        return LogScale.of(self._truth.circuit).positions(designs[best].point) if works else None
 
 
 def _maker(method: str) -> MakeOptimiser:

@@ -23,7 +23,7 @@ from zsgym.classes.specs import meets_all, reward
 from zsgym.simulators import Simulator
 from zsgym.sizing.loop import FIRST_WIDTH, START_WIDTH, MakeOptimiser
 from zsgym.sizing.optimisers.cma_es import cma_es
-from zsgym.sizing.problem import BudgetSpent, Design, Problem
+from zsgym.sizing.problem import BudgetSpent, Design, Problem, where_it_begins
 from zsgym.sizing.scale import LogScale
 from zsgym.sizing.score import score
 
@@ -188,16 +188,11 @@ def known_good_start(solver: Solver, say: Callable[[str], None]) -> FloatArray |
     positions = solver.scale.positions(circuit.to_point(circuit.cases(sizings).vectors))
     values = solver.values(positions)
     best = int(values.argmax())
-    if values[best] < -len(circuit.metrics):
-        say(f"of the known-good sizings none works ({', '.join(names)}): the search begins without one")
-        return None
-    if solver.met:
+    works = bool(values[best] >= -len(circuit.metrics))
+    if works and solver.met:
         solver.verify(positions[best])
-    if truth.solved:
-        say(f"the known-good sizing {names[best]!r} meets every spec already")
-    else:
-        say(f"the search begins at the known-good sizing {names[best]!r}")
-    return np.asarray(positions[best])
+    say(where_it_begins(names, best, works=works, solved=truth.solved))
+    return np.asarray(positions[best]) if works else None
 
 
 def _first_look(solver: Solver, generator: np.random.Generator) -> FloatArray:
